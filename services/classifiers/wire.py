@@ -1,0 +1,29 @@
+"""CreateClassification's messages ↔ arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from evenhand.classification.v1 import classification_service_pb2 as pb
+
+from services.adapters.weights import ModelRecord
+from services.hosting.images import image_message, model_name
+
+
+def read_request(request: bytes) -> tuple[str, pb.CreateClassificationRequest]:
+    """(model name without its collection, message)."""
+    message = pb.CreateClassificationRequest.FromString(request)
+    return model_name(message.model), message
+
+
+def write_reply(record: ModelRecord, row: np.ndarray) -> bytes:
+    """``row``: (K,) probabilities of a classifier, or (S, H, W) of a segmenter."""
+    reply = pb.Classification(model=f"models/{record.name}", model_version=record.version, model_digest=record.digest)
+    if record.task == "segmentation":
+        reply.mask.CopyFrom(image_message(row))
+        return reply.SerializeToString()
+    for label, probability in zip(record.labels, row.tolist(), strict=True):
+        threshold = record.thresholds.get(label, 0.5)
+        reply.labels.add(
+            label=label, probability=probability, threshold=threshold, positive=bool(probability >= threshold)
+        )
+    return reply.SerializeToString()

@@ -1,0 +1,144 @@
+"""How a pipeline reaches models: over Ray Serve handles, or in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from services.adapters.weights import DirectoryRegistry
+from services.errors import InvalidInput, NotFound, Unavailable
+from services.hosting.envelope import unseal
+from services.hosting.host import OUTPUT_NAME, ModelHost
+from services.maths.imaging.degradation import degrade
+
+APP_OF_TASK = {
+    "reconstruction": "reconstruction",
+    "classification": "classifiers",
+    "attribute-classification": "classifiers",
+    "segmentation": "classifiers",
+}
+MODEL_APPS = ("classifiers", "reconstruction")
+
+
+class ModelCalls(Protocol):
+    """The models of the platform, as a pipeline sees them."""
+
+    async def catalogue(self) -> list[dict[str, Any]]:
+        """Every served version: model.yaml as plain data, with ``digest``, ``output_name`` and ``app``."""
+        ...
+
+    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+        """(N, C, H, W) float32 in the model's input range → its output rows; network calls padded to ``batch``."""
+        ...
+
+    async def degrade(
+        self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
+    ) -> np.ndarray:
+        """(N, 1, H, W) float32 canonical → the same, degraded; noise depends on (seed, record id) only."""
+        ...
+
+
+async def run_degradation(
+    images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
+) -> np.ndarray:
+    """``degrade`` off the event loop, with its complaints about parameters as InvalidInput."""
+    try:
+        return await asyncio.to_thread(degrade, images, list(record_ids), seed=seed, **parameters)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(str(error), field="degrade", reason="DEGRADATION_INVALID") from error
+
+
+class LocalModelCalls:
+    """Models in this process: for tests, load tests' bare loops, and recipes."""
+
+    def __init__(self, registry: DirectoryRegistry, *, threads: int = 1) -> None:
+        self._host = ModelHost(registry, APP_OF_TASK, threads=threads)
+
+    async def catalogue(self) -> list[dict[str, Any]]:
+        return [{**model, "app": APP_OF_TASK[model["task"]]} for model in self._host.catalogue()]
+
+    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+        record = self._host.find(model)
+        return (await self._host.infer(model, "", {"image": images}, {"batch": batch}))[OUTPUT_NAME[record.task]]
+
+    async def degrade(
+        self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
+    ) -> np.ndarray:
+        return await run_degradation(images, record_ids, seed, parameters)
+
+
+class RayModelCalls:
+    """Models behind Serve handles. A replica that dies is asked again at its successor for up to ``patience_s``."""
+
+    def __init__(self, *, patience_s: float = 120.0) -> None:
+        self._patience_s = patience_s
+        self._app_of: dict[str, str] = {}
+        self._handles = HandleCache()
+
+    async def catalogue(self) -> list[dict[str, Any]]:
+        found = await asyncio.gather(*(self._call(app, "catalogue") for app in MODEL_APPS))
+        models = [{**model, "app": app} for app, part in zip(MODEL_APPS, found, strict=True) for model in part]
+        self._app_of = {model["name"]: model["app"] for model in models}
+        return models
+
+    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+        if model not in self._app_of:
+            await self.catalogue()
+        if model not in self._app_of:
+            raise NotFound(f"no model {model!r} is served", field="model", reason="MODEL_NOT_FOUND")
+        outputs = await self._call(self._app_of[model], "infer", model, "", {"image": images}, {"batch": batch})
+        return next(iter(outputs.values()))
+
+    async def degrade(
+        self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
+    ) -> np.ndarray:
+        return await self._call("reconstruction", "degrade", images, list(record_ids), seed, dict(parameters))
+
+    async def _call(self, app: str, method: str, *arguments: Any) -> Any:
+        deadline = time.monotonic() + self._patience_s
+        pause = 0.1
+        while True:
+            try:
+                return unseal(await self._handles.call(app, method, *arguments))
+            except Unavailable:
+                # Every method here is a pure function of its arguments, so asking twice is safe.
+                if time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+
+class HandleCache:
+    """Serve handles by (application, method). Looking one up asks the controller, so it is done once, off the loop."""
+
+    def __init__(self) -> None:
+        self._handles: dict[tuple[str, str], Any] = {}
+
+    async def call(self, app: str, method: str, *arguments: Any) -> Any:
+        """One handle call, arrays by value; a dead or missing replica becomes Unavailable."""
+        from ray.exceptions import RayActorError, RayError
+        from ray.serve.exceptions import RayServeException
+
+        try:
+            handle = self._handles.get((app, method)) or await self._open(app, method)
+            return await handle.remote(*arguments)
+        except RayActorError as error:
+            raise Unavailable(
+                f"a replica of {app} went away while it answered", reason="REPLICA_LOST", retry_after_s=1.0
+            ) from error
+        except (RayError, RayServeException) as error:
+            self._handles.pop((app, method), None)
+            raise Unavailable(
+                f"{app} is not served at the moment", reason="APP_UNAVAILABLE", retry_after_s=2.0
+            ) from error
+
+    async def _open(self, app: str, method: str) -> Any:
+        from ray import serve
+
+        handle = (await asyncio.to_thread(serve.get_app_handle, app)).options(method_name=method, _by_reference=False)
+        self._handles[app, method] = handle
+        return handle

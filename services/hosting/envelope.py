@@ -1,0 +1,37 @@
+"""Replies that keep their error's type on the way through Ray.
+
+An exception that leaves a Serve replica reaches the caller wrapped, with a traceback, an address and the exception's
+text in it. So no handle method raises: it returns a *sealed reply*, ``(error or None, value)``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from services.errors import Internal, ServiceError, error_from_dict
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Reply = tuple[dict[str, Any] | None, Any]
+
+
+async def seal(work: Awaitable[T]) -> Reply:
+    """Await ``work``; a ServiceError becomes the reply's first half, anything else an Internal without its text."""
+    try:
+        return None, await work
+    except ServiceError as error:
+        return error.to_dict(), None
+    except Exception:
+        log.exception("unexpected fault in a handle method")
+        return Internal("an unexpected fault; the platform's log has the details").to_dict(), None
+
+
+def unseal(reply: Reply) -> Any:
+    """The value of a sealed reply, or its error raised with its own class."""
+    error, value = reply
+    if error is not None:
+        raise error_from_dict(error)
+    return value

@@ -1,0 +1,50 @@
+"""The Ray Serve class of the reconstruction application: a model host behind handle methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ray import serve
+
+from services.hosting.calls import run_degradation
+from services.hosting.envelope import Reply, seal
+from services.hosting.images import answer_image
+from services.hosting.replica import open_host
+from services.reconstruction.settings import Settings
+from services.reconstruction.wire import read_request, write_reply
+
+TASKS = ("reconstruction",)
+
+
+@serve.deployment
+class Reconstructor:
+    """Loads every model of its tasks once, warms them up, and answers sealed replies."""
+
+    async def __init__(self, settings: dict[str, Any]) -> None:
+        self._host = open_host(Settings.model_validate(settings), TASKS, app="reconstruction")
+        await self._host.warm_up()
+
+    async def catalogue(self) -> Reply:
+        async def answer() -> list[dict[str, Any]]:
+            return self._host.catalogue()
+
+        return await seal(answer())
+
+    async def infer(
+        self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
+    ) -> Reply:
+        return await seal(self._host.infer(model, version, inputs, parameters))
+
+    async def degrade(
+        self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
+    ) -> Reply:
+        return await seal(run_degradation(images, record_ids, seed, parameters))
+
+    async def CreateReconstruction(self, request: bytes, context: Mapping[str, Any]) -> Reply:
+        async def answer() -> bytes:
+            model, message = read_request(request)
+            return write_reply(*await answer_image(self._host, model, message.image))
+
+        return await seal(answer())

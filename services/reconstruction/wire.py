@@ -1,0 +1,25 @@
+"""CreateReconstruction's messages ↔ arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from evenhand.reconstruction.v1 import reconstruction_service_pb2 as pb
+
+from services.adapters.weights import ModelRecord
+from services.hosting.images import image_message, model_name
+
+
+def read_request(request: bytes) -> tuple[str, pb.CreateReconstructionRequest]:
+    """(model name without its collection, message)."""
+    message = pb.CreateReconstructionRequest.FromString(request)
+    return model_name(message.model), message
+
+
+def write_reply(record: ModelRecord, pixels: np.ndarray) -> bytes:
+    """``pixels``: (C, H, W) canonical."""
+    return pb.Reconstruction(
+        model=f"models/{record.name}",
+        model_version=record.version,
+        model_digest=record.digest,
+        image=image_message(pixels),
+    ).SerializeToString()
