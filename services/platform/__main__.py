@@ -1,0 +1,3 @@
+from services.platform.lifecycle import commands
+
+commands()
