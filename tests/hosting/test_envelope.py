@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from services.errors import Internal, NotFound, Overloaded, ServiceError, _tree, error_from_dict
+from services.hosting.envelope import seal, unseal
+
+
+async def answer(value: object) -> object:
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+async def test_a_value_passes_through() -> None:
+    assert unseal(await seal(answer(7))) == 7
+
+
+async def test_an_error_keeps_its_class_reason_field_and_retry_time() -> None:
+    with pytest.raises(Overloaded) as caught:
+        unseal(await seal(answer(Overloaded("full", field="model", retry_after_s=2.0))))
+    assert (caught.value.reason, caught.value.field, caught.value.retry_after_s) == ("OVERLOADED", "model", 2.0)
+
+
+async def test_an_unexpected_error_shows_none_of_its_text() -> None:
+    with pytest.raises(Internal) as caught:
+        unseal(await seal(answer(RuntimeError("patient Miller"))))
+    assert "Miller" not in str(caught.value.to_dict())
+
+
+@pytest.mark.parametrize("kind", _tree(ServiceError).values())
+def test_every_error_survives_a_dictionary_and_a_process_border(kind: type[ServiceError]) -> None:
+    error = kind("what happened", field="spec.x", details={"a": "b"})
+    for copy in (error_from_dict(error.to_dict()), pickle.loads(pickle.dumps(error))):
+        assert type(copy) is kind
+        assert copy.to_dict() == error.to_dict()
+
+
+def test_the_docstring_draws_every_class_of_the_tree() -> None:
+    import services.errors
+
+    drawn = services.errors.__doc__ or ""
+    assert [name for name in _tree(ServiceError) if name not in drawn] == []
+
+
+def test_an_unknown_class_becomes_internal() -> None:
+    assert isinstance(error_from_dict({"class": "Exception", "message": "x"}), Internal)
+    assert not isinstance(error_from_dict(NotFound("x").to_dict()), Internal)
