@@ -17,7 +17,7 @@ import numpy as np
 
 
 def canonical_json(value: Any) -> bytes:
-    """Canonical JSON of dicts with string keys, lists, tuples, strings, numbers, booleans, None, numpy scalars and arrays.
+    """Canonical JSON of dicts with string keys, lists, tuples, strings, numbers, booleans, None and numpy arrays.
 
     Raises ValueError for anything else (sets have no order, dates no single spelling) and for text that is not Unicode.
     """

@@ -1,0 +1,70 @@
+"""Groups of records: the levels of an attribute, or the intersections of the levels of several.
+
+A level without any record stays a group: that nobody of it is in the cohort is a finding, not a gap in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+OVERALL = "overall"
+MISSING = "(missing)"
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which group each record is in. ``codes`` is (N,) int64 into ``groups``, -1 where the attribute is missing."""
+
+    attribute: str
+    groups: tuple[str, ...]
+    codes: Codes
+
+    def __post_init__(self) -> None:
+        if MISSING in self.groups:
+            raise ValueError(f"attribute {self.attribute!r} has a level named {MISSING!r}; rename the level")
+        if self.codes.size and not -1 <= int(self.codes.min()) <= int(self.codes.max()) < len(self.groups):
+            raise ValueError(f"codes of attribute {self.attribute!r} must lie in -1..{len(self.groups) - 1}")
+
+    @property
+    def slots(self) -> Codes:
+        """(N,) place of each record's cell in ``slot_names``: "(missing)" comes after the groups."""
+        return np.where(self.codes < 0, len(self.groups), self.codes)
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        return (*self.groups, MISSING)
+
+    def take(self, rows: NDArray[np.intp]) -> Grouping:
+        """The same groups for a selection of the records."""
+        return Grouping(self.attribute, self.groups, self.codes[rows])
+
+
+def everyone(records: int) -> Grouping:
+    """One group that holds all the records, those with missing attributes included."""
+    return Grouping("", (OVERALL,), np.zeros(records, dtype=np.int64))
+
+
+def intersect(groupings: Sequence[Grouping]) -> Grouping:
+    """All intersections in the order of the levels, first attribute slowest; missing where any part is missing."""
+    first, *others = groupings
+    attribute, groups, codes = first.attribute, first.groups, first.codes
+    for other in others:
+        attribute = f"{attribute},{other.attribute}"
+        groups = tuple(f"{a}, {b}" for a in groups for b in other.groups)
+        codes = np.where((codes < 0) | (other.codes < 0), -1, codes * len(other.groups) + other.codes)
+    return Grouping(attribute, groups, codes)
+
+
+def patients_per_group(slots: Codes, count: int, cluster: Codes) -> Codes:
+    """(count,) distinct patients in each slot. ``slots`` is (N,) in 0..count-1, ``cluster`` (N,) patient numbers."""
+    patients = int(cluster.max(initial=-1)) + 1
+    present = np.zeros((count, patients), dtype=bool)
+    present[slots, cluster] = True
+    distinct: Codes = present.sum(axis=1, dtype=np.int64)
+    return distinct
