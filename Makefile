@@ -1,0 +1,63 @@
+# Everything a newcomer needs; `make` lists it. Only Python 3.11, git and make must be there before.
+PYTHON ?= python3.11
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+READY  := .venv/.ready
+DEMO_DIR := $(CURDIR)/out/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test test-slow check protos zoo load fmt clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv with every pin of requirements.lock
+
+$(READY): requirements.lock pyproject.toml protos/pyproject.toml clients/python/pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) install torch==2.13.0
+	$(PIP) install -r requirements.lock
+	@# "compat" puts plain folders on the path, which type checkers can follow too
+	for part in protos clients/python .; do $(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e $$part || exit 1; done
+	$(PIP) check
+	touch $@
+
+demo: $(READY) ## phantoms in, audit report out: out/demo/report.html (starts and stops its own platform)
+	@bash deploy/demo.sh $(DEMO_DIR)
+
+up: $(READY) ## start the platform in the background: HTTP 8080, gRPC 8081 (EVENHAND_HTTP_PORT, EVENHAND_GRPC_PORT)
+	@$(BIN)/evenhand platform up
+
+down: $(READY) ## stop what `make up` started, and nothing else
+	@$(BIN)/evenhand platform down
+
+test: $(READY) ## all tests but the slow ones; installs the real servers they need where it can
+	@bash .ci/install-servers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(READY) ## the slow tests: re-training, long kill runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
+
+check: $(READY) ## formats, lints, types, layers, protos
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy services clients/python/evenhand
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against ../protos/released.binpb
+	$(BIN)/python protos/generate.py && git diff --exit-code -- protos/gen && test -z "$$(git status --porcelain -- protos/gen)"
+
+protos: $(READY) ## compile protos/evenhand into protos/gen
+	cd protos && ../$(BIN)/buf lint
+	$(BIN)/python protos/generate.py
+
+zoo: $(READY) ## train every model of deploy/zoo again by its recipe
+	$(BIN)/python -m services.training.zoo
+
+load: $(READY) ## the load tests: each figure beside its budget
+	@for figure in edge bulk memory kills; do $(BIN)/python loadtests/$$figure.py || exit 1; done
+
+fmt: $(READY) ## format and sort imports
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## remove what make created (the environment, out/)
+	rm -rf .venv out
