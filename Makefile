@@ -43,11 +43,11 @@ check: $(READY) ## formats, lints, types, layers, protos
 	$(BIN)/ruff check .
 	$(BIN)/mypy services clients/python/evenhand
 	$(BIN)/lint-imports
-	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against ../protos/released.binpb
+	bash protos/check.sh
 	$(BIN)/python protos/generate.py && git diff --exit-code -- protos/gen && test -z "$$(git status --porcelain -- protos/gen)"
 
 protos: $(READY) ## compile protos/evenhand into protos/gen
-	cd protos && ../$(BIN)/buf lint
+	bash protos/check.sh
 	$(BIN)/python protos/generate.py
 
 zoo: $(READY) ## train every model of deploy/zoo again by its recipe
