@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
-from torch.nn import functional
 
 Array = npt.NDArray[np.float32]
 
@@ -183,6 +181,10 @@ def to_model(images: npt.NDArray[np.floating], spec: PixelSpec) -> Array:
 def _resize(images: npt.NDArray[np.floating], height: int, width: int) -> npt.NDArray[np.floating]:
     if images.shape[2:] == (height, width):
         return images
+    # Here, because the decode sandbox needs the rest of this file without the seconds and the memory torch costs.
+    import torch
+    from torch.nn import functional
+
     tensor = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float64))
     resized = functional.interpolate(tensor, (height, width), mode="bilinear", antialias=True, align_corners=False)
     return np.asarray(resized.numpy())
