@@ -1,0 +1,54 @@
+"""Transactions on resources: named JSON documents (cohorts, audits, trainings)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from services.errors import NotFound
+
+from .pages import make_token, page_limit, read_token
+from .schema import resources
+
+
+def put(db: Connection, now: datetime, name: str, kind: str, body: dict[str, Any]) -> None:
+    """Write a resource, or replace it where it is in the list."""
+    replace = update(resources).where(resources.c.name == name).values(kind=kind, body=body, update_time=now)
+    if db.execute(replace).rowcount:
+        return
+    try:
+        with db.begin_nested():
+            db.execute(insert(resources).values(name=name, kind=kind, body=body, create_time=now, update_time=now))
+    except IntegrityError:  # on PostgreSQL another may have put it since
+        db.execute(replace)
+
+
+def get(db: Connection, name: str) -> dict[str, Any] | None:
+    row = db.execute(select(resources.c.body).where(resources.c.name == name)).one_or_none()
+    return None if row is None else dict(row.body)
+
+
+def page(
+    db: Connection, kind: str, page_size: int, page_token: str, equals: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], str]:
+    """Newest first; ``equals`` filters on top-level keys of the body that hold strings."""
+    limit = page_limit(page_size)
+    query = {"list": "resources", "kind": kind, "equals": dict(equals)}
+    after = read_token(query, page_token)
+    statement = select(resources).where(resources.c.kind == kind).order_by(resources.c.seq.desc()).limit(limit + 1)
+    for key, value in equals.items():
+        statement = statement.where(resources.c.body[key].as_string() == value)
+    if after is not None:
+        statement = statement.where(resources.c.seq < after)
+    rows = db.execute(statement).all()
+    token = make_token(query, rows[limit - 1].seq) if len(rows) > limit else ""
+    return [dict(row.body) for row in rows[:limit]], token
+
+
+def remove(db: Connection, name: str) -> None:
+    if not db.execute(delete(resources).where(resources.c.name == name)).rowcount:
+        raise NotFound(f"there is no {name}", field="name", reason="RESOURCE_NOT_FOUND")
