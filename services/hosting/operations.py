@@ -21,8 +21,8 @@ from services.adapters.ledger import Ledger, Operation
 from services.adapters.status import status_from_error
 from services.errors import Cancelled, error_from_dict
 
-FINISHED_STATES = frozenset({"succeeded", "failed", "cancelled"})
 UNKNOWN_ETA = -1.0
+RATE_WINDOW_S = 30.0  # commits come by the chunk, seconds apart; a shorter window would see none
 
 _RESPONSES: dict[str, type[Message]] = {
     kind.DESCRIPTOR.full_name: kind for kind in (audit_pb2.Audit, cohort_pb2.Cohort, training_pb2.Training)
@@ -42,7 +42,7 @@ def response_message(stored: Mapping[str, Any]) -> Message:
 
 def operation_proto(operation: Operation, ledger: Ledger) -> operations_pb2.Operation:
     """The operation as callers see it. Reads the commit rate from ``ledger`` while the operation runs."""
-    message = operations_pb2.Operation(name=operation.name, done=operation.state in FINISHED_STATES)
+    message = operations_pb2.Operation(name=operation.name, done=operation.done)
     message.metadata.Pack(_metadata(operation, ledger))
     if operation.state == "succeeded":
         message.response.Pack(response_message(operation.response or {}))
@@ -66,7 +66,7 @@ def _metadata(operation: Operation, ledger: Ledger) -> Message:
 
 def _audit_metadata(operation: Operation, ledger: Ledger) -> audit_service_pb2.CreateAuditMetadata:
     running = operation.state == "running"
-    rate = ledger.recent_rate(operation.name) if running else 0.0
+    rate = ledger.recent_rate(operation.name, RATE_WINDOW_S) if running else 0.0
     stage = "queued" if operation.state == "pending" else str(operation.progress.get("stage") or "running")
     return audit_service_pb2.CreateAuditMetadata(
         stage=stage,
@@ -98,7 +98,7 @@ def _cohort_metadata(operation: Operation) -> cohort_service_pb2.CreateCohortMet
 
 
 def _until(operation: Operation) -> datetime:
-    return operation.update_time if operation.state in FINISHED_STATES else datetime.now(UTC)
+    return operation.update_time if operation.done else datetime.now(UTC)
 
 
 def _training_metadata(operation: Operation) -> training_service_pb2.CreateTrainingMetadata:
@@ -114,6 +114,6 @@ def _training_metadata(operation: Operation) -> training_service_pb2.CreateTrain
 
 def _eta_s(operation: Operation, done: int, total: int, rate: float) -> float:
     """Seconds to go; 0 once finished, -1 while nothing is known to move."""
-    if operation.state in FINISHED_STATES:
+    if operation.done:
         return 0.0
     return (total - done) / rate if rate > 0 else UNKNOWN_ETA

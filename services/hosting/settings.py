@@ -15,13 +15,6 @@ def _registries() -> tuple[Path, ...]:
     return (*(Path(root).absolute() for root in zoo if root), trained.absolute())
 
 
-def replica_environment() -> dict[str, object]:
-    """Ray's ``runtime_env`` for replicas: only they share a metrics folder, because Ray's own processes use
-    prometheus_client too and would write their files into it."""
-    metrics = Path(os.environ.get("EVENHAND_DATA_DIR", ".evenhand")).absolute() / "metrics"
-    return {"env_vars": {"PROMETHEUS_MULTIPROC_DIR": str(metrics)}}
-
-
 class HostSettings(BaseModel):
     """Settings of a model host."""
 
@@ -40,11 +33,7 @@ class HostSettings(BaseModel):
             "num_replicas": self.num_replicas,
             "max_ongoing_requests": self.max_ongoing_requests,
             "max_queued_requests": self.max_queued_requests,
-            "ray_actor_options": {
-                "num_cpus": self.num_cpus,
-                "num_gpus": self.num_gpus,
-                "runtime_env": replica_environment(),
-            },
+            "ray_actor_options": {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus},
             "health_check_period_s": 5.0,
             "graceful_shutdown_wait_loop_s": 0.1,
             "graceful_shutdown_timeout_s": 10.0,
