@@ -1,0 +1,163 @@
+"""An audit's report: its tables, and the check that nobody changed it."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evenhand.errors import InvalidInput, Undecodable
+
+_READING = {"task": "str", "label": "str", "metric": "str", "attribute": "str"}
+_INTERVAL = {"ci_low": "float64", "ci_high": "float64"}
+_TEST = {"p_value": "float64", "p_adjusted": "float64", "verdict": "str"}
+CELL_COLUMNS = {
+    "pipeline": "str",
+    **_READING,
+    "group": "str",
+    "records": "Int64",
+    "patients": "Int64",
+    "positives": "Int64",
+    "state": "str",
+    "estimate": "float64",
+    **_INTERVAL,
+}
+GAP_COLUMNS = {
+    "pipeline": "str",
+    **_READING,
+    "definition": "str",
+    "estimate": "float64",
+    "noise_floor": "float64",
+    "corrected": "float64",
+    **_INTERVAL,
+    **_TEST,
+    "excluded_groups": "object",
+}
+CHANGE_COLUMNS = {
+    "baseline": "str",
+    "candidate": "str",
+    **_READING,
+    "definition": "str",
+    "estimate": "float64",
+    **_INTERVAL,
+    **_TEST,
+}
+
+
+class Table:
+    """One table of a report."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> None:
+        self.rows = list(rows)
+        self._kinds = kinds
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Typed columns: counts Int64, numbers float64 (null as NaN), words str; columns a newer report adds follow."""
+        added = dict.fromkeys(key for row in self.rows for key in row if key not in self._kinds)
+        frame = pd.DataFrame([dict(row) for row in self.rows], columns=[*self._kinds, *added])
+        for column, kind in self._kinds.items():
+            frame[column] = frame[column].astype(kind)  # type: ignore[call-overload]
+        return frame
+
+    def _repr_html_(self) -> str:
+        text: str = self.to_pandas().to_html(index=False, na_rep="", float_format=lambda value: f"{value:.3f}")
+        return text
+
+
+class AuditReport:
+    """The report of an audit."""
+
+    def __init__(self, plain: Mapping[str, Any], text: bytes) -> None:
+        self.plain = plain
+        self._text = text
+
+    @classmethod
+    def from_json(cls, text: bytes) -> AuditReport:
+        """Read report.json.
+
+        Raises:
+            Undecodable: not JSON, a key twice in one object, or NaN and the like, which JSON does not have.
+            InvalidInput: JSON of another shape.
+        """
+        try:
+            plain = json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise Undecodable(f"not a report: {error}", field="report.json") from error
+        if not isinstance(plain, dict):
+            raise InvalidInput("a report is a JSON object", field="report.json")
+        for key in ("schema_version", "digest", "cohort", "cells", "gaps", "changes"):
+            if key not in plain:
+                raise InvalidInput(f"a report has the key {key!r}; this file has not", field=key)
+        return cls(plain, text)
+
+    @classmethod
+    def load(cls, path: str | Path) -> AuditReport:
+        """Read a saved report; errors as :meth:`from_json`."""
+        return cls.from_json(Path(path).read_bytes())
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the report without digest and envelope, as the report states it."""
+        return str(self.plain["digest"])
+
+    @property
+    def cells(self) -> Table:
+        """One row per pipeline × label × metric × group."""
+        return Table(self.plain["cells"], CELL_COLUMNS)
+
+    @property
+    def gaps(self) -> Table:
+        """One row per pipeline × label × metric × attribute × definition of a gap."""
+        return Table(self.plain["gaps"], GAP_COLUMNS)
+
+    @property
+    def changes(self) -> Table:
+        """One row per candidate and gap: how it differs from the baseline's."""
+        return Table(self.plain["changes"], CHANGE_COLUMNS)
+
+    def computed_digest(self) -> str:
+        """sha256 over the canonical JSON: keys sorted, no spaces, UTF-8 unescaped, shortest floats."""
+        covered = {key: value for key, value in self.plain.items() if key not in {"digest", "envelope"}}
+        text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    def verify(self) -> bool:
+        """Whether the contents are those that the digest was taken of. The envelope (times, hosts) is not covered."""
+        return self.computed_digest() == self.digest
+
+    def save(self, path: str | Path) -> Path:
+        """Write the very bytes that the platform made."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self._text)
+        return target
+
+    def __repr__(self) -> str:
+        cohort = self.plain["cohort"]
+        return f"<AuditReport {self.digest[:12]} {cohort.get('patients')} patients, {len(self.cells)} cells>"
+
+    def _repr_html_(self) -> str:
+        cohort = self.plain["cohort"]
+        size = f"{cohort.get('patients')} patients, {cohort.get('records')} records"
+        state = "digest verified" if self.verify() else "DIGEST DOES NOT MATCH"
+        head = f"<p><b>Audit report</b> {html.escape(self.digest[:12])} · {size} · {state}</p>"
+        return f"{head}<h4>Gaps</h4>{self.gaps._repr_html_()}<h4>Changes</h4>{self.changes._repr_html_()}"
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

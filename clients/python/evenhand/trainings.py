@@ -1,0 +1,134 @@
+"""Training runs of the platform's recipes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2
+
+from evenhand.calls import Caller, Flow, new_request_id, resource_name
+from evenhand.listing import Listing
+from evenhand.operations import AsyncOperation, Operation
+from evenhand.training.v1 import training_pb2, training_service_pb2
+
+if TYPE_CHECKING:
+    from evenhand.client import AsyncClient, Client
+
+SERVICE = "evenhand.training.v1.TrainingService"
+
+
+class TrainingCalls:
+    """The flows of TrainingService."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def create(
+        self, recipe: str, seed: int, epochs: int, patients: int, request_id: str | None
+    ) -> Flow[operations_pb2.Operation]:
+        request = training_service_pb2.CreateTrainingRequest(
+            recipe=recipe, seed=seed, epochs=epochs, patients=patients, request_id=request_id or new_request_id()
+        )
+        return self._caller.unary(f"{SERVICE}/CreateTraining", request, operations_pb2.Operation)
+
+    def get(self, name: str) -> Flow[training_pb2.Training]:
+        request = training_service_pb2.GetTrainingRequest(name=resource_name("trainings", name))
+        return self._caller.unary(f"{SERVICE}/GetTraining", request, training_pb2.Training)
+
+    def listing(self, limit: int | None) -> Flow[list[training_pb2.Training]]:
+        request = training_service_pb2.ListTrainingsRequest()
+        reply = training_service_pb2.ListTrainingsResponse
+        return self._caller.pages(f"{SERVICE}/ListTrainings", request, reply, "trainings", limit)
+
+
+class Training:
+    """One training run."""
+
+    def __init__(self, proto: training_pb2.Training) -> None:
+        self.proto = proto
+
+    @property
+    def name(self) -> str:
+        return self.proto.name
+
+    @property
+    def model(self) -> str:
+        """The package it left in the registry, "models/…"; empty until it succeeded."""
+        return self.proto.model
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Held-out scores by metric name."""
+        return dict(self.proto.scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain form that ``--json`` prints."""
+        proto = self.proto
+        return {
+            "name": proto.name,
+            "recipe": proto.recipe,
+            "operation": proto.operation,
+            "seed": proto.seed,
+            "epochs": proto.epochs,
+            "model": proto.model,
+            "model_version": proto.model_version,
+            "scores": self.scores,
+            "create_time": proto.create_time.ToJsonString() if proto.HasField("create_time") else None,
+        }
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.proto.recipe} {self.model or 'unfinished'}>"
+
+
+def unpacked_training(packed: any_pb2.Any) -> Training:
+    """The training run in an operation's response."""
+    proto = training_pb2.Training()
+    packed.Unpack(proto)
+    return Training(proto)
+
+
+class Trainings:
+    """``client.trainings``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.calls = TrainingCalls(client.caller)
+
+    def create(
+        self, recipe: str, *, seed: int = 1, epochs: int = 0, patients: int = 0, request_id: str | None = None
+    ) -> Operation[Training]:
+        """Start a recipe, such as "chest-classifier"; 0 means the recipe's own number of epochs or patients."""
+        proto = self._client.run(self.calls.create(recipe, seed, epochs, patients, request_id))
+        return Operation(self._client, proto, unpacked_training)
+
+    def get(self, name: str) -> Training:
+        """One training run. NotFound if there is none of that name."""
+        return Training(self._client.run(self.calls.get(name)))
+
+    def list(self, limit: int | None = None) -> Listing[Training]:
+        """Training runs, newest first."""
+        return Listing(Training(proto) for proto in self._client.run(self.calls.listing(limit)))
+
+
+class AsyncTrainings:
+    """``async_client.trainings``."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self.calls = TrainingCalls(client.caller)
+
+    async def create(
+        self, recipe: str, *, seed: int = 1, epochs: int = 0, patients: int = 0, request_id: str | None = None
+    ) -> AsyncOperation[Training]:
+        """Start a recipe; see :meth:`Trainings.create`."""
+        proto = await self._client.run(self.calls.create(recipe, seed, epochs, patients, request_id))
+        return AsyncOperation(self._client, proto, unpacked_training)
+
+    async def get(self, name: str) -> Training:
+        """One training run. NotFound if there is none of that name."""
+        return Training(await self._client.run(self.calls.get(name)))
+
+    async def list(self, limit: int | None = None) -> Listing[Training]:
+        """Training runs, newest first."""
+        return Listing(Training(proto) for proto in await self._client.run(self.calls.listing(limit)))
