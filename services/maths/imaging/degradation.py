@@ -49,23 +49,27 @@ def degrade(
     if operator == "radial-kspace":
         if photons is not None or published_bowtie:
             raise ValueError("radial-kspace takes acceleration; photons and published_bowtie belong to low-dose-xray")
-        if acceleration is None:
-            raise ValueError(f"radial-kspace needs acceleration, one of {sorted(kspace.SPOKES)}")
-        size = originals.shape[2]
-        degraded = kspace.undersample(originals, kspace.radial_mask(size, kspace.spokes_for(size, acceleration)))
-    else:
-        if acceleration is not None:
-            raise ValueError("low-dose-xray takes photons; acceleration belongs to radial-kspace")
-        if photons is None:
-            raise ValueError("low-dose-xray needs photons, the count per detector element, for example 10000")
-        degraded = projection.low_dose(
-            torch.from_numpy(originals),
-            photons,
-            [record_generator(seed, operator, record_id) for record_id in record_ids],
-            noise_model=noise_model,
-            published_bowtie=published_bowtie,
-        ).numpy()
-    return np.clip(degraded, 0.0, 1.0)
+        return _radial_kspace(originals, acceleration)
+    if acceleration is not None:
+        raise ValueError("low-dose-xray takes photons; acceleration belongs to radial-kspace")
+    if photons is None:
+        raise ValueError("low-dose-xray needs photons, the count per detector element, for example 10000")
+    degraded = projection.low_dose(
+        torch.from_numpy(originals),
+        photons,
+        [record_generator(seed, operator, record_id) for record_id in record_ids],
+        noise_model=noise_model,
+        published_bowtie=published_bowtie,
+    )
+    return np.asarray(np.clip(degraded.numpy(), 0.0, 1.0))
+
+
+def _radial_kspace(originals: npt.NDArray[np.float32], acceleration: int | None) -> npt.NDArray[np.float32]:
+    if acceleration is None:
+        raise ValueError(f"radial-kspace needs acceleration, one of {sorted(kspace.SPOKES)}")
+    size = originals.shape[2]
+    mask = kspace.radial_mask(size, kspace.spokes_for(size, acceleration))
+    return np.clip(kspace.undersample(originals, mask), 0.0, 1.0)
 
 
 def record_generator(seed: int, operator: str, record_id: str) -> np.random.Generator:

@@ -44,8 +44,9 @@ def radial_mask(size: int, spokes: int) -> Mask:
 def spokes_for(size: int, acceleration: int) -> int:
     """Return how many half-spokes give images of `size` the preset's acceleration.
 
-    Spokes grow with the size, as the area grows with its square and a spoke with its first power: the sampled fraction
-    stays within a tenth of the preset's own at 256 for size 128, and within an eighth for size 64.
+    Spokes grow in proportion to the size, because the area grows with its square and a spoke with its first power. The
+    true acceleration then stays within 3 % of the preset's own at 256 for sizes 128 and 512, within 12 % for 64.
+    Raises ValueError for an acceleration without a preset.
     """
     if acceleration not in SPOKES:
         raise ValueError(f"acceleration must be one of {sorted(SPOKES)}, got {acceleration!r}")
@@ -87,6 +88,8 @@ def undersample(images: Images, mask: Mask) -> Images:
     Array in, array out; tensor in, tensor out, with gradients. The magnitude is not clipped: ringing may pass 1.
     """
     if isinstance(images, torch.Tensor):
+        if len(images) == 0:  # the Fourier transform refuses an empty batch
+            return images.clone()
         return zero_filled(acquire(images, mask), mask).abs().to(images.dtype)
     return undersample(torch.from_numpy(images), mask).numpy()
 
