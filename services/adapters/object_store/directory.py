@@ -42,8 +42,15 @@ class DirectoryStore:
         check_name(key)
         ref = describe(data, key)
         with _faults(key), self._staged(data) as staged:
-            target = self._prepare(key)
-            staged.replace(target)
+            try:
+                target = self._prepare(key)
+                staged.replace(target)
+            except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+                raise InvalidInput(
+                    f"object key {key} is at once an object and the folder of another",
+                    field="key",
+                    reason="OBJECT_KEY_INVALID",
+                ) from error
             _flush_directory(target.parent)
         return ref
 
@@ -123,10 +130,6 @@ def _faults(key: str) -> Iterator[None]:
     """Turn what the file system says into what a caller of a store understands."""
     try:
         yield
-    except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        raise InvalidInput(
-            f"object key {key} is at once an object and the folder of another", field="key", reason="OBJECT_KEY_INVALID"
-        ) from error
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "an error")
         raise Unavailable(f"the object directory answers {name} for {key}", reason="STORE_UNAVAILABLE") from error

@@ -23,6 +23,8 @@ from .content import ObjectRef, check_key, check_name, describe, not_found, veri
 
 T = TypeVar("T")
 
+PROBE = "readiness-probe"
+
 _MISSING = frozenset({"NoSuchKey", "NoSuchBucket"})
 _PASSING = frozenset({"SlowDown", "RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "BadDigest"})
 
@@ -115,7 +117,8 @@ class S3Store:
             return iter(())
 
     def check(self) -> None:
-        self.put_named("readiness/probe", b"")
+        self.put_named(PROBE, b"")
+        self.delete(PROBE)
 
     def _write(self, key: str, data: bytes, headers: dict[str, str | list[str] | tuple[str]]) -> None:
         """Put bytes, making the bucket if need be; lets :class:`S3Error` through so that callers can read its code."""
