@@ -32,7 +32,7 @@ down: $(READY) ## stop what `make up` started, and nothing else
 	@$(BIN)/evenhand platform down
 
 test: $(READY) ## all tests but the slow ones; installs the real servers they need where it can
-	@bash .ci/install-servers
+	-@sh .ci/install-servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow"
 
 test-slow: $(READY) ## the slow tests: re-training, long kill runs
