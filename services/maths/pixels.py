@@ -120,6 +120,22 @@ def _voi(values: npt.NDArray[np.float64], center: float, width: float, function:
     return np.clip((values - center) / width + 0.5, 0.0, 1.0)
 
 
+def world_axes(affine: npt.NDArray[np.floating]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Return which voxel axis runs along each world axis (right, anterior, superior), and whether it runs backwards.
+
+    Each world axis gets the voxel axis closest to it, jointly, so that an oblique volume uses each axis once. Raises
+    ValueError unless `affine` is a finite (4, 4) matrix whose three directions are independent.
+    """
+    matrix = np.asarray(affine, np.float64)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix[:3, :3]) < 3:
+        raise ValueError("affine must be a finite 4 x 4 matrix whose three directions are independent")
+    cosines = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    _, (right, anterior, superior) = linear_sum_assignment(-np.abs(cosines))
+    axes = (int(right), int(anterior), int(superior))
+    backwards = (bool(cosines[0, right] < 0), bool(cosines[1, anterior] < 0), bool(cosines[2, superior] < 0))
+    return axes, backwards
+
+
 def axial_slice(
     volume: npt.NDArray[np.generic], affine: npt.NDArray[np.floating], *, slice_index: int | None = None
 ) -> npt.NDArray[np.generic]:
@@ -135,16 +151,8 @@ def axial_slice(
         volume = volume[..., 0]
     if volume.ndim != 3 or volume.size == 0:
         raise ImageShapeError(f"a volume has shape (X, Y, Z) and at least one voxel, got {volume.shape}")
-    matrix = np.asarray(affine, np.float64)
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix[:3, :3]) < 3:
-        raise ValueError("affine must be a finite 4 x 4 matrix whose three directions are independent")
-    cosines = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    # Each world axis gets the voxel axis closest to it, jointly, so that an oblique volume uses each axis once.
-    worlds, axes = linear_sum_assignment(-np.abs(cosines))
-    ras = volume.transpose(tuple(axes))
-    for world, axis in zip(worlds, axes, strict=True):
-        if cosines[world, axis] < 0:
-            ras = np.flip(ras, world)
+    axes, backwards = world_axes(affine)
+    ras = np.flip(volume.transpose(axes), tuple(world for world in range(3) if backwards[world]))
     depth = ras.shape[2]
     index = depth // 2 if slice_index is None else slice_index
     if not 0 <= index < depth:

@@ -1,0 +1,130 @@
+"""Inside the worker: which parser a file goes to, and how requests and answers are laid out.
+
+Request: ``{"image": {"name", "size"}, "mask": {"name", "size"} | null, "frame", "slices"}``, then the bytes of both.
+Answer: ``{"images": [{"shape", "modality", "spacing", "slice", "mask"}]}``, then for each image its float32 pixels and,
+where ``mask`` is true, its uint8 mask; or ``{"error": ...}``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from services.adapters.decoder import dicom, nifti, npy, raster
+from services.adapters.decoder.limits import Limits
+from services.adapters.decoder.sources import Decoded, Slices
+from services.errors import InvalidInput, NonFinite, ShapeMismatch, Undecodable, UnsupportedFormat
+from services.maths.pixels import ImageNonFiniteError
+
+_PARSERS = {"DICOM": dicom, "image": raster, "NPY": npy}
+
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image"),
+    (b"\xff\xd8\xff", "image"),
+    (b"II*\0", "image"),
+    (b"MM\0*", "image"),
+    (b"\x93NUMPY", "NPY"),
+    (b"\x1f\x8b", "NIfTI"),
+)
+_NAMES = {
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+    ".ima": "DICOM",
+    ".nii": "NIfTI",
+    ".nii.gz": "NIfTI",
+    ".npy": "NPY",
+    ".png": "image",
+    ".tif": "image",
+    ".tiff": "image",
+    ".jpg": "image",
+    ".jpeg": "image",
+}
+
+
+def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
+    """Decode one request. Raises ServiceError for every refusal that was foreseen."""
+    size = request["image"]["size"]
+    image = (request["image"]["name"], payload[:size])
+    mask = (request["mask"]["name"], payload[size:]) if request["mask"] else None
+    images = _decode(image, mask, request["frame"], Slices(**request["slices"]), limits)
+    header, planes = [], []
+    for decoded in images:
+        header.append(
+            {
+                "shape": decoded.pixels.shape,
+                "modality": decoded.modality,
+                "spacing": decoded.spacing,
+                "slice": decoded.slice_index,
+                "mask": decoded.mask is not None,
+            }
+        )
+        planes.append(decoded.pixels.tobytes())
+        if decoded.mask is not None:
+            planes.append(decoded.mask.tobytes())
+    return {"images": header}, planes
+
+
+def _decode(
+    image: tuple[str, bytes], mask: tuple[str, bytes] | None, frame: str | int, slices: Slices, limits: Limits
+) -> list[Decoded]:
+    kind = _named(image, _kind)
+    mask_kind = None if mask is None else _named(mask, _kind)
+    if kind == "NIfTI":
+        if mask is not None and mask_kind != "NIfTI":
+            raise InvalidInput("the mask of a NIfTI volume must be NIfTI too", field=mask[0], reason="MASK_MISMATCH")
+        images: list[Decoded] = _named(image, lambda _, data: nifti.read(data, mask and mask[1], slices, limits))
+        return images
+    picture: Decoded = _named(image, lambda _, data: _PARSERS[kind].read(data, frame, limits))
+    if mask is None:
+        return [picture]
+    if mask_kind == "NIfTI":
+        raise InvalidInput("a NIfTI mask needs a NIfTI image", field=mask[0], reason="MASK_MISMATCH")
+    stored = _named(mask, lambda _, data: _PARSERS[str(mask_kind)].stored(data, frame, limits))
+    if stored.shape != picture.pixels.shape[1:]:
+        raise ShapeMismatch(
+            f"the mask has shape {stored.shape}, its image {picture.pixels.shape[1:]}",
+            field=mask[0],
+            reason="MASK_MISMATCH",
+        )
+    binary = (stored > 0).astype(np.uint8)
+    return [Decoded(picture.pixels, picture.modality, picture.spacing, mask=binary)]
+
+
+def _named(file: tuple[str, bytes], parse: Any) -> Any:
+    """``parse(name, data)`` with every refusal naming the file, and errors of pure maths turned into refusals."""
+    name, data = file
+    try:
+        return parse(name, data)
+    except ImageNonFiniteError as error:
+        raise NonFinite(str(error), field=name) from error
+    except InvalidInput as error:
+        error.field = error.field or name
+        raise
+
+
+def _kind(name: str, data: bytes) -> str:
+    """The parser for these bytes. Raises UnsupportedFormat or, when the name says another kind, Undecodable."""
+    if not data:
+        raise Undecodable("has no bytes", reason="FILE_EMPTY")
+    found = _signature(data)
+    named = next((kind for ending, kind in _NAMES.items() if name.lower().endswith(ending)), None)
+    if found is None and named == "DICOM":
+        return "DICOM"  # old files lack the preamble; the parser looks closer
+    if found is None and named is None:
+        raise UnsupportedFormat("is neither DICOM, NIfTI, PNG, TIFF, JPEG nor NPY")
+    if named is not None and found != named:
+        raise Undecodable(f"is named like {named}, but its content is not", reason="CONTENT_NOT_AS_NAMED")
+    return str(found)
+
+
+def _signature(data: bytes) -> str | None:
+    if data[128:132] == b"DICM":
+        return "DICOM"
+    if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        raise UnsupportedFormat("is an archive (zip, npz); give its files one by one", reason="ARCHIVE_REFUSED")
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise UnsupportedFormat("is a pickle, which could run code", reason="PICKLE_REFUSED")
+    if nifti.recognises(data):
+        return "NIfTI"
+    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
