@@ -1,0 +1,124 @@
+"""What an audit is: the request as checked, and the plan it resolves to against one cohort and the served models.
+
+The plan holds everything that decides a row's bits: model digests, pixel specs, degradation parameters, seed, batch
+size. Its digest names the audit's numbers: two audits with one digest must give one report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from services.maths.canonical import digest
+from services.maths.pixels import PixelSpec
+
+ModelStageKind = Literal["reconstruct", "classify", "segment"]
+
+
+@dataclass(frozen=True)
+class Degrade:
+    """A physical acquisition; ``parameters`` are the keyword arguments of ``degradation.degrade`` besides the seed."""
+
+    parameters: dict[str, Any]
+    kind: Literal["degrade"] = "degrade"
+
+
+@dataclass(frozen=True)
+class UseModel:
+    """A model stage as asked for: the model's name only."""
+
+    kind: ModelStageKind
+    model: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    name: str
+    stages: tuple[Degrade | UseModel, ...]
+
+
+@dataclass(frozen=True)
+class AuditSpec:
+    """A request whose own rules hold; nothing about cohort and models is known yet.
+
+    ``attributes`` entries are one name or two joined by a comma: ``"sex"``, ``"sex,age"``.
+    """
+
+    cohort: str
+    pipelines: tuple[Pipeline, ...]
+    baseline: str
+    attributes: tuple[str, ...]
+    labels: tuple[str, ...]
+    seed: int
+    min_patients: int
+    min_cases: int
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """One model of a pipeline, pinned by digest.
+
+    ``labels`` are the names its rows get; ``columns`` and ``thresholds`` belong to them in order. ``attribute`` is
+    set for attribute classification: the truth is then that attribute's level, not a label.
+    """
+
+    kind: ModelStageKind
+    model: str
+    version: str
+    digest: str
+    task: str
+    input: PixelSpec
+    output: PixelSpec | None = None
+    labels: tuple[str, ...] = ()
+    columns: tuple[int, ...] = ()
+    thresholds: tuple[float | None, ...] = ()
+    attribute: str = ""
+
+
+@dataclass(frozen=True)
+class ResolvedPipeline:
+    """``height`` x ``width`` is the size that images are brought to first: the first model's input."""
+
+    name: str
+    height: int
+    width: int
+    stages: tuple[Degrade | ModelStage, ...]
+
+
+@dataclass(frozen=True)
+class ResolvedAudit:
+    cohort: str
+    cohort_digest: str
+    records: int
+    patients: int
+    pipelines: tuple[ResolvedPipeline, ...]
+    baseline: str
+    attributes: tuple[str, ...]
+    levels: dict[str, tuple[str, ...]]
+    seed: int
+    min_patients: int
+    min_cases: int
+    batch_size: int
+    digest: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        plain: dict[str, Any] = _PLAN.dump_python(self, mode="json")
+        return plain
+
+
+_PLAN = TypeAdapter(ResolvedAudit)
+_NOT_DECISIVE = ("cohort", "digest", "warnings")
+
+
+def plan_digest(plan: ResolvedAudit) -> str:
+    """sha256 over everything that decides a row or the report; the cohort counts by its digest, not by its name."""
+    return digest(plan.to_dict(), without=_NOT_DECISIVE)
+
+
+def plan_from_dict(plain: Mapping[str, Any]) -> ResolvedAudit:
+    """The inverse of :meth:`ResolvedAudit.to_dict`."""
+    return _PLAN.validate_python(plain)

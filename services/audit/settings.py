@@ -1,0 +1,65 @@
+"""Everything about the audit room that can be set, with its default. Field names are the ``args`` of a Serve config."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def _data_dir() -> Path:
+    return Path(os.environ.get("EVENHAND_DATA_DIR", ".evenhand")).absolute()
+
+
+def _import_roots() -> tuple[Path, ...]:
+    roots = os.environ.get("EVENHAND_IMPORT_ROOTS", "").split(os.pathsep)
+    return tuple(Path(root).absolute() for root in roots if root)
+
+
+class Settings(BaseModel):
+    """Settings of the audit application. What is not given comes from the environment, then from these defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = Field(default_factory=_data_dir)
+    ledger_url: str = Field(default_factory=lambda: os.environ.get("EVENHAND_LEDGER_URL", ""))
+    """Empty means SQLite in ``data_dir``."""
+    store_url: str = Field(default_factory=lambda: os.environ.get("EVENHAND_STORE_URL", ""))
+    """Empty means a directory in ``data_dir``."""
+    import_roots: tuple[Path, ...] = Field(default_factory=_import_roots)
+    """Server folders that CreateCohort may read from; none means uploads only."""
+
+    workers: int = Field(1, ge=1, le=64)
+    num_cpus: float = Field(0.1, ge=0)
+    """What Ray's scheduler counts each replica as, not a limit."""
+    batch_size: int = Field(32, ge=1, le=256)
+    """Rows of every model call of an audit. Part of the audit's digest: a row's bits depend on it."""
+    in_flight: int = Field(4, ge=2, le=64)
+    """Batches that a worker keeps under way at once."""
+    rows_per_shard: int = Field(256, ge=1)
+
+    lease_ttl_s: float = Field(10.0, gt=0)
+    renew_every_s: float = Field(2.0, gt=0)
+    watch_every_s: float = Field(0.25, gt=0, le=0.5)
+    """How often a worker looks whether its operation was cancelled; cancelling must work within a second."""
+    poll_every_s: float = Field(0.2, gt=0)
+    """How often an idle worker asks the ledger for work."""
+    patience_s: float = Field(180.0, gt=0)
+    """How long a chunk waits for a model, the store or the ledger to come back before it is given up for a while."""
+    max_attempts: int = Field(20, ge=1)
+    """After so many leases of one chunk the operation fails: something in it ends every worker that tries."""
+
+    @property
+    def uploads(self) -> Path:
+        return self.data_dir / "uploads"
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's address, filled in."""
+        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+    @property
+    def store(self) -> str:
+        """The object store's address, filled in."""
+        return self.store_url or f"file://{self.data_dir / 'objects'}"

@@ -1,0 +1,293 @@
+"""From request messages to the room's own dataclasses: every rule that a request must keep by itself, once.
+
+Rules that need the cohort or the served models are checked in :mod:`services.audit.resolution`.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from evenhand.audit.v1 import audit_pb2, audit_service_pb2
+from evenhand.cohort.v1 import cohort_service_pb2
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError, Message
+
+from services.audit.pipeline import AuditSpec, Degrade, Pipeline, UseModel
+from services.errors import InvalidInput, OutOfRange
+from services.maths.canonical import digest
+
+M = TypeVar("M", bound=Message)
+
+ACCELERATIONS = (4, 8, 16, 24)
+MOST_PHOTONS = 1e9
+MOST_PIPELINES = 32
+MOST_STAGES = 16
+LONGEST_NAME = 100
+DEFAULT_MIN_PATIENTS, DEFAULT_MIN_CASES = 10, 5
+DEFAULT_PAGE, LARGEST_PAGE = 50, 500
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """CreateAuditRequest, checked. ``document`` is the spec in the proto's JSON mapping, as stored and shown."""
+
+    spec: AuditSpec
+    document: dict[str, Any]
+    display_name: str
+    request_id: str
+    body_digest: str
+
+
+@dataclass(frozen=True)
+class CohortRequest:
+    """CreateCohortRequest, checked. Exactly one of ``upload`` (its id) and ``folder`` is set."""
+
+    display_name: str
+    request_id: str
+    upload: str
+    folder: str
+    table_csv: str
+    table_path: str
+    schema_yaml: str
+    body_digest: str
+
+
+def parsed(kind: type[M], data: bytes) -> M:
+    """The message in ``data``; InvalidInput where it is none."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise InvalidInput(f"not a {kind.DESCRIPTOR.full_name}", reason="REQUEST_MALFORMED") from error
+
+
+def audit_request(message: audit_service_pb2.CreateAuditRequest) -> AuditRequest:
+    return AuditRequest(
+        spec=audit_spec(message.spec),
+        document=MessageToDict(message.spec, preserving_proto_field_name=True),
+        display_name=_display_name(message.display_name),
+        request_id=_request_id(message.request_id),
+        body_digest=_body_digest(message),
+    )
+
+
+def audit_spec(message: audit_pb2.AuditSpec) -> AuditSpec:
+    pipelines = _pipelines(message)
+    names = [pipeline.name for pipeline in pipelines]
+    baseline = message.baseline or names[0]
+    if baseline not in names:
+        raise InvalidInput(
+            f"baseline {baseline!r} is not one of the pipelines {', '.join(names)}",
+            field="spec.baseline",
+            reason="BASELINE_UNKNOWN",
+        )
+    return AuditSpec(
+        cohort=resource_name(message.cohort, "cohorts", "spec.cohort"),
+        pipelines=pipelines,
+        baseline=baseline,
+        attributes=_attributes(message),
+        labels=_unique(message.labels, "spec.labels"),
+        seed=message.seed,
+        min_patients=_minimum(message.min_patients, DEFAULT_MIN_PATIENTS, "spec.min_patients"),
+        min_cases=_minimum(message.min_cases, DEFAULT_MIN_CASES, "spec.min_cases"),
+    )
+
+
+def _pipelines(message: audit_pb2.AuditSpec) -> tuple[Pipeline, ...]:
+    if not 1 <= len(message.pipelines) <= MOST_PIPELINES:
+        raise InvalidInput(
+            f"an audit has 1 to {MOST_PIPELINES} pipelines, got {len(message.pipelines)}",
+            field="spec.pipelines",
+            reason="PIPELINE_COUNT",
+        )
+    pipelines = tuple(_pipeline(part, f"spec.pipelines[{index}]") for index, part in enumerate(message.pipelines))
+    for index, pipeline in enumerate(pipelines):
+        if pipeline.name in [earlier.name for earlier in pipelines[:index]]:
+            raise InvalidInput(
+                f"a second pipeline is named {pipeline.name!r}; names must differ",
+                field=f"spec.pipelines[{index}].name",
+                reason="PIPELINE_NAME_DUPLICATE",
+            )
+    return pipelines
+
+
+def _pipeline(message: audit_pb2.Pipeline, at: str) -> Pipeline:
+    name = message.name.strip()
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise InvalidInput(f"give the pipeline a name of 1 to {LONGEST_NAME} characters", field=f"{at}.name")
+    if len(message.stages) > MOST_STAGES:
+        raise InvalidInput(f"a pipeline has at most {MOST_STAGES} stages", field=f"{at}.stages")
+    stages = tuple(_stage(stage, f"{at}.stages[{index}]") for index, stage in enumerate(message.stages))
+    _check_order([stage.kind for stage in stages], at)
+    return Pipeline(name, stages)
+
+
+def _check_order(kinds: list[str], at: str) -> None:
+    """Image stages first, then at least one that reads; one degradation, one segmentation."""
+    reading = [kind in ("classify", "segment") for kind in kinds]
+    if not any(reading):
+        raise InvalidInput(
+            "the pipeline reads nothing; end it with a classify or segment stage",
+            field=f"{at}.stages",
+            reason="NO_READING_STAGE",
+        )
+    if False in reading[reading.index(True) :]:
+        index = len(reading) - 1 - reading[::-1].index(False)
+        raise InvalidInput(
+            "image stages (degrade, reconstruct) come before the reading stages",
+            field=f"{at}.stages[{index}]",
+            reason="STAGE_ORDER",
+        )
+    for kind in ("degrade", "segment"):
+        if kinds.count(kind) > 1:
+            raise InvalidInput(
+                f"a pipeline has at most one {kind} stage", field=f"{at}.stages", reason="STAGE_REPEATED"
+            )
+
+
+def _stage(message: audit_pb2.Stage, at: str) -> Degrade | UseModel:
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise InvalidInput(
+            "the stage is empty; it is one of degrade, reconstruct, classify, segment", field=at, reason="STAGE_EMPTY"
+        )
+    if kind == "degrade":
+        return _degrade(message.degrade, f"{at}.degrade")
+    model = getattr(message, kind).removeprefix("models/")
+    if not model:
+        raise InvalidInput(f"name the model of the {kind} stage", field=f"{at}.{kind}")
+    return UseModel(kind, model)
+
+
+def _degrade(message: audit_pb2.Degradation, at: str) -> Degrade:
+    if message.operator == "radial-kspace":
+        _refuse_foreign(message, ("photons", "published_bowtie"), at)
+        if message.acceleration not in ACCELERATIONS:
+            allowed = ", ".join(map(str, ACCELERATIONS))
+            raise OutOfRange(
+                f"acceleration must be one of {allowed}, got {message.acceleration:g}", field=f"{at}.acceleration"
+            )
+        return Degrade({"operator": "radial-kspace", "acceleration": int(message.acceleration)})
+    if message.operator == "low-dose-xray":
+        _refuse_foreign(message, ("acceleration",), at)
+        if not (math.isfinite(message.photons) and 0 < message.photons <= MOST_PHOTONS):
+            raise OutOfRange(
+                f"photons must lie above 0 and at most {MOST_PHOTONS:g}, got {message.photons:g}", field=f"{at}.photons"
+            )
+        return Degrade(
+            {
+                "operator": "low-dose-xray",
+                "photons": message.photons,
+                "published_bowtie": message.published_bowtie,
+            }
+        )
+    raise InvalidInput(
+        f"operator must be radial-kspace or low-dose-xray, got {message.operator!r}",
+        field=f"{at}.operator",
+        reason="OPERATOR_UNKNOWN",
+    )
+
+
+def _refuse_foreign(message: audit_pb2.Degradation, fields: tuple[str, ...], at: str) -> None:
+    for name in fields:
+        if getattr(message, name):
+            raise InvalidInput(f"{message.operator} has no {name}; leave it out", field=f"{at}.{name}")
+
+
+def _attributes(message: audit_pb2.AuditSpec) -> tuple[str, ...]:
+    if not message.attributes:
+        raise InvalidInput(
+            "name at least one attribute to form groups on", field="spec.attributes", reason="ATTRIBUTES_EMPTY"
+        )
+    found = []
+    for index, text in enumerate(message.attributes):
+        names = [name.strip() for name in text.split(",")]
+        if not all(names) or len(names) > 2 or len(set(names)) < len(names):
+            raise InvalidInput(
+                f"{text!r} is neither an attribute nor two different ones joined by a comma",
+                field=f"spec.attributes[{index}]",
+                reason="ATTRIBUTE_MALFORMED",
+            )
+        found.append(",".join(names))
+    return _unique(found, "spec.attributes")
+
+
+def _unique(names: Iterable[str], at: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for index, name in enumerate(names):
+        if name in found:
+            raise InvalidInput(f"{name!r} is named twice", field=f"{at}[{index}]", reason="NAMED_TWICE")
+        found.append(name)
+    return tuple(found)
+
+
+def _minimum(value: int, default: int, at: str) -> int:
+    if value < 0:
+        raise OutOfRange(f"must not be negative, got {value}; 0 means {default}", field=at)
+    return value or default
+
+
+def _display_name(text: str) -> str:
+    if len(text) > 200:
+        raise InvalidInput("at most 200 characters", field="display_name")
+    return text
+
+
+def _request_id(text: str) -> str:
+    """Empty, or a UUID4 in its canonical spelling (AIP-155)."""
+    if not text:
+        return ""
+    try:
+        parsed = uuid.UUID(text)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.version != 4 or text.lower() != str(parsed):
+        raise InvalidInput(f"request_id must be a UUID4, got {text[:60]!r}", field="request_id")
+    return str(parsed)
+
+
+def _body_digest(message: Any) -> str:
+    """sha256 of the request without its request_id; the same body under one id is a repeat, another a conflict."""
+    body = MessageToDict(message, preserving_proto_field_name=True)
+    body.pop("request_id", None)
+    return digest(body)
+
+
+def resource_name(text: str, collection: str, at: str) -> str:
+    """``"cohorts/abc"``, or InvalidInput. Whether it exists is the ledger's to say."""
+    head, _, rest = text.partition("/")
+    if head != collection or not rest or "/" in rest:
+        raise InvalidInput(f"expected '{collection}/…', got {text[:80]!r}", field=at, reason="NAME_MALFORMED")
+    return text
+
+
+def page_size(asked: int) -> int:
+    if asked < 0:
+        raise OutOfRange(f"page_size must not be negative, got {asked}", field="page_size")
+    return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
+
+
+def cohort_request(message: cohort_service_pb2.CreateCohortRequest) -> CohortRequest:
+    source = message.WhichOneof("source")
+    if source is None or not getattr(message, source):
+        raise InvalidInput("name an upload or a folder on the server", field="upload", reason="SOURCE_MISSING")
+    if message.table_csv and message.table_path:
+        raise InvalidInput("give table_csv or table_path, not both", field="table_path", reason="TABLE_TWICE")
+    if not message.schema_yaml.strip():
+        raise InvalidInput(
+            "give schema.yaml's text or the name of a ready-made schema", field="schema_yaml", reason="SCHEMA_MISSING"
+        )
+    upload = resource_name(message.upload, "uploads", "upload") if source == "upload" else ""
+    return CohortRequest(
+        display_name=_display_name(message.display_name),
+        request_id=_request_id(message.request_id),
+        upload=upload.removeprefix("uploads/"),
+        folder=message.folder if source == "folder" else "",
+        table_csv=message.table_csv,
+        table_path=message.table_path,
+        schema_yaml=message.schema_yaml,
+        body_digest=_body_digest(message),
+    )
