@@ -110,7 +110,7 @@ def _restored(output: np.ndarray, spec: PixelSpec, channels: int) -> np.ndarray:
     if canonical.shape[1] == channels:
         return canonical
     if channels == 1:
-        return canonical.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        return np.asarray(canonical.mean(axis=1, keepdims=True, dtype=np.float64), np.float32)
     raise ImageShapeError(f"the model gives {canonical.shape[1]} channels for images with {channels}")
 
 

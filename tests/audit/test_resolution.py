@@ -1,0 +1,196 @@
+"""Requests that keep their own rules, against cohorts and models that they fit or do not fit."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.audit.pipeline import AuditSpec, Degrade, Pipeline, UseModel, plan_from_dict
+from services.audit.resolution import resolve
+from services.errors import InvalidInput, NotFound, ServiceError, UnknownAttribute, UnknownLabel
+
+PIXELS = {"channels": 1, "height": 32, "width": 32, "low": 0.0, "high": 1.0}
+
+
+def model(name: str, task: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "version": "1",
+        "task": task,
+        "digest": f"digest of {name}",
+        "input": PIXELS,
+        "output": None,
+        "labels": [],
+        "label_column": "",
+        "thresholds": {},
+        "degradation": None,
+        **fields,
+    }
+
+
+CATALOGUE = [
+    model("chest", "classification", labels=["Edema", "Fracture", "Nodule"], thresholds={"Fracture": 0.25}),
+    model("sex", "attribute-classification", labels=["Female", "Male"], label_column="sex"),
+    model("age", "attribute-classification", labels=["ancient"], label_column="age"),
+    model("unet", "reconstruction", output=PIXELS, degradation={"operator": "low-dose-xray"}),
+    model("larger", "reconstruction", output={**PIXELS, "height": 64, "width": 64}),
+    model("tumour", "segmentation", labels=["tumour"]),
+    model("organs", "segmentation", labels=["liver", "spleen"]),
+    model("wide", "classification", labels=["Edema"], input={**PIXELS, "width": 48}),
+]
+
+MANIFEST = {
+    "digest": "c0",
+    "records": 100,
+    "patients": 60,
+    "has_masks": True,
+    "attributes": [
+        {"name": "sex", "levels": [{"level": "Female", "patients": 30}, {"level": "Male", "patients": 30}]},
+        {"name": "age", "levels": [{"level": "young", "patients": 57}, {"level": "old", "patients": 3}]},
+    ],
+    "labels": [
+        {"name": "Edema", "positives": 20, "negatives": 80},
+        {"name": "Fracture", "positives": 0, "negatives": 100},
+    ],
+}
+
+
+def spec(*stages: Degrade | UseModel, **fields: Any) -> AuditSpec:
+    chosen = {
+        "cohort": "cohorts/one",
+        "pipelines": (Pipeline("only", stages or (UseModel("classify", "chest"),)),),
+        "baseline": "only",
+        "attributes": ("sex",),
+        "labels": (),
+        "seed": 1,
+        "min_patients": 10,
+        "min_cases": 5,
+    }
+    return AuditSpec(**{**chosen, **fields})
+
+
+LOW_DOSE = Degrade({"operator": "low-dose-xray", "photons": 1000.0})
+
+
+def test_labels_default_to_those_that_model_and_cohort_share() -> None:
+    stage = resolve(spec(), MANIFEST, CATALOGUE, batch_size=32).pipelines[0].stages[0]
+    assert (stage.labels, stage.columns, stage.thresholds) == (("Edema", "Fracture"), (0, 1), (None, 0.25))
+
+
+def test_labels_asked_for_are_picked_out_of_the_models_columns() -> None:
+    stage = resolve(spec(labels=("Fracture",)), MANIFEST, CATALOGUE, batch_size=32).pipelines[0].stages[0]
+    assert (stage.labels, stage.columns) == (("Fracture",), (1,))
+
+
+def test_the_highest_version_is_pinned() -> None:
+    newer = [*CATALOGUE, {**CATALOGUE[0], "version": "10", "digest": "new"}, {**CATALOGUE[0], "version": "9"}]
+    stage = resolve(spec(), MANIFEST, newer, batch_size=32).pipelines[0].stages[0]
+    assert (stage.version, stage.digest) == ("10", "new")
+
+
+def test_a_plan_survives_being_stored() -> None:
+    stages = (LOW_DOSE, UseModel("reconstruct", "unet"), UseModel("classify", "sex"), UseModel("segment", "tumour"))
+    plan = resolve(spec(*stages), MANIFEST, CATALOGUE, batch_size=32)
+    assert plan_from_dict(plan.to_dict()) == plan
+    assert plan.pipelines[0].stages[2].attribute == "sex"
+    assert plan.pipelines[0].stages[3].thresholds == (0.5,)
+
+
+BAD = [
+    (spec(UseModel("classify", "nobody")), NotFound, "spec.pipelines[0].stages[0].classify", "MODEL_NOT_FOUND"),
+    (spec(UseModel("classify", "unet")), InvalidInput, "spec.pipelines[0].stages[0].classify", "TASK_MISMATCH"),
+    (
+        spec(UseModel("reconstruct", "chest"), UseModel("classify", "chest")),
+        InvalidInput,
+        "spec.pipelines[0].stages[0].reconstruct",
+        "TASK_MISMATCH",
+    ),
+    (spec(UseModel("segment", "chest")), InvalidInput, "spec.pipelines[0].stages[0].segment", "TASK_MISMATCH"),
+    (spec(UseModel("segment", "organs")), InvalidInput, "spec.pipelines[0].stages[0].segment", "SEVERAL_STRUCTURES"),
+    (
+        spec(UseModel("reconstruct", "larger"), UseModel("classify", "chest")),
+        InvalidInput,
+        "spec.pipelines[0].stages[0].reconstruct",
+        "SIZE_CHANGES",
+    ),
+    (spec(attributes=("sex", "sex,bmi")), UnknownAttribute, "spec.attributes[1]", "ATTRIBUTE_NOT_IN_COHORT"),
+    (spec(labels=("Edema", "Gout")), UnknownLabel, "spec.labels[1]", "LABEL_NOT_IN_SCHEMA"),
+    (spec(UseModel("classify", "sex"), labels=("Edema",)), UnknownLabel, "spec.labels[0]", "LABEL_NOT_IN_SCHEMA"),
+    (
+        spec(UseModel("classify", "age")),
+        UnknownLabel,
+        "spec.pipelines[0].stages[0].classify",
+        "LABEL_NOT_IN_SCHEMA",
+    ),
+    (
+        spec(UseModel("classify", "chest"), UseModel("classify", "chest")),
+        InvalidInput,
+        "spec.pipelines[0].stages",
+        "LABEL_READ_TWICE",
+    ),
+    (spec(LOW_DOSE, UseModel("classify", "wide")), InvalidInput, "spec.pipelines[0].stages", "INVALID_INPUT"),
+]
+
+
+@pytest.mark.parametrize(("asked", "kind", "field", "reason"), BAD, ids=[f"{row[2]} {row[3]}" for row in BAD])
+def test_what_does_not_fit_names_its_field(asked: AuditSpec, kind: type[ServiceError], field: str, reason: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        resolve(asked, MANIFEST, CATALOGUE, batch_size=32)
+    assert (type(caught.value), caught.value.field, caught.value.reason) == (kind, field, reason)
+
+
+def test_segmentation_needs_masks() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resolve(spec(UseModel("segment", "tumour")), {**MANIFEST, "has_masks": False}, CATALOGUE, batch_size=32)
+    assert caught.value.reason == "COHORT_WITHOUT_MASKS"
+
+
+def test_a_cohort_without_any_label_of_the_model_is_refused() -> None:
+    with pytest.raises(UnknownLabel):
+        resolve(spec(), {**MANIFEST, "labels": []}, CATALOGUE, batch_size=32)
+
+
+def test_what_cannot_be_estimated_is_a_warning_and_no_error() -> None:
+    plan = resolve(spec(attributes=("sex,age",)), MANIFEST, CATALOGUE, batch_size=32)
+    assert plan.warnings == (
+        "label Fracture has no positives: its AUROC and one of its rates are undefined",
+        "group age=old has 3 patients, fewer than 10: its cells are insufficient",
+    )
+
+
+def test_a_reconstruction_trained_for_something_else_is_a_warning() -> None:
+    radial = Degrade({"operator": "radial-kspace", "acceleration": 4})
+    stages = (UseModel("reconstruct", "unet"), UseModel("classify", "sex"))
+    assert resolve(spec(LOW_DOSE, *stages), MANIFEST, CATALOGUE, batch_size=32).warnings == ()
+    assert len(resolve(spec(radial, *stages), MANIFEST, CATALOGUE, batch_size=32).warnings) == 1
+    assert len(resolve(spec(*stages), MANIFEST, CATALOGUE, batch_size=32).warnings) == 1
+
+
+def test_the_digest_covers_what_decides_the_numbers() -> None:
+    asked = spec(LOW_DOSE, UseModel("reconstruct", "unet"), UseModel("classify", "chest"))
+    reference = resolve(asked, MANIFEST, CATALOGUE, batch_size=32).digest
+    retrained = copy.deepcopy(CATALOGUE)
+    retrained[0]["digest"] = "other weights"
+    louder = replace(
+        asked.pipelines[0], stages=(Degrade({**LOW_DOSE.parameters, "photons": 5.0}), *asked.pipelines[0].stages[1:])
+    )
+    others = [
+        resolve(replace(asked, seed=2), MANIFEST, CATALOGUE, batch_size=32),
+        resolve(replace(asked, attributes=("age",)), MANIFEST, CATALOGUE, batch_size=32),
+        resolve(replace(asked, labels=("Edema",)), MANIFEST, CATALOGUE, batch_size=32),
+        resolve(replace(asked, min_cases=6), MANIFEST, CATALOGUE, batch_size=32),
+        resolve(replace(asked, pipelines=(louder,)), MANIFEST, CATALOGUE, batch_size=32),
+        resolve(asked, {**MANIFEST, "digest": "c1"}, CATALOGUE, batch_size=32),
+        resolve(asked, MANIFEST, retrained, batch_size=32),
+        resolve(asked, MANIFEST, CATALOGUE, batch_size=16),
+    ]
+    assert len({reference, *(plan.digest for plan in others)}) == len(others) + 1
+
+
+def test_the_digest_ignores_the_cohorts_name() -> None:
+    named = [spec(cohort=f"cohorts/{name}") for name in ("one", "two")]
+    first, second = (resolve(asked, MANIFEST, CATALOGUE, batch_size=32).digest for asked in named)
+    assert first == second

@@ -1,0 +1,223 @@
+"""Each rule of a request by itself: one table of bad requests, and what a good one becomes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from evenhand.audit.v1 import audit_pb2, audit_service_pb2
+from evenhand.cohort.v1 import cohort_service_pb2
+
+from services.audit import wire
+from services.audit.pipeline import Degrade, UseModel
+from services.errors import InvalidInput, OutOfRange, ServiceError
+
+Change = Callable[[audit_service_pb2.CreateAuditRequest], None]
+
+
+def good_request() -> audit_service_pb2.CreateAuditRequest:
+    degrade = audit_pb2.Degradation(operator="low-dose-xray", photons=3000)
+    spec = audit_pb2.AuditSpec(
+        cohort="cohorts/one",
+        pipelines=[
+            audit_pb2.Pipeline(name="original", stages=[audit_pb2.Stage(classify="chest-classifier")]),
+            audit_pb2.Pipeline(
+                name="unet",
+                stages=[
+                    audit_pb2.Stage(degrade=degrade),
+                    audit_pb2.Stage(reconstruct="models/xray-unet"),
+                    audit_pb2.Stage(classify="chest-classifier"),
+                ],
+            ),
+        ],
+        attributes=["sex", "sex, age"],
+        seed=7,
+    )
+    return audit_service_pb2.CreateAuditRequest(spec=spec, display_name="first", request_id=str(uuid.uuid4()))
+
+
+def test_a_good_request_becomes_a_spec_with_defaults_filled_in() -> None:
+    request = wire.audit_request(good_request())
+    spec = request.spec
+    assert spec.baseline == "original"
+    assert spec.attributes == ("sex", "sex,age")
+    assert (spec.min_patients, spec.min_cases) == (10, 5)
+    assert spec.pipelines[1].stages == (
+        Degrade({"operator": "low-dose-xray", "photons": 3000.0, "published_bowtie": False}),
+        UseModel("reconstruct", "xray-unet"),
+        UseModel("classify", "chest-classifier"),
+    )
+
+
+def test_a_radial_acceleration_is_passed_on_as_a_whole_number() -> None:
+    message = good_request()
+    message.spec.pipelines[1].stages[0].degrade.CopyFrom(
+        audit_pb2.Degradation(operator="radial-kspace", acceleration=8)
+    )
+    assert wire.audit_request(message).spec.pipelines[1].stages[0] == Degrade(
+        {"operator": "radial-kspace", "acceleration": 8}
+    )
+
+
+def set_stage(**stage: object) -> Change:
+    def change(message: audit_service_pb2.CreateAuditRequest) -> None:
+        message.spec.pipelines[1].stages[0].CopyFrom(audit_pb2.Stage(**stage))  # type: ignore[arg-type]
+
+    return change
+
+
+def degrade(**parameters: object) -> Change:
+    return set_stage(degrade=audit_pb2.Degradation(**parameters))  # type: ignore[arg-type]
+
+
+def clear(path: str) -> Change:
+    def change(message: audit_service_pb2.CreateAuditRequest) -> None:
+        parent, _, last = path.rpartition(".")
+        target = message
+        for part in parent.split("."):
+            name, _, index = part.partition("[")
+            target = getattr(target, name)
+            if index:
+                target = target[int(index.rstrip("]"))]  # type: ignore[index]
+        target.ClearField(last)  # type: ignore[arg-type]
+
+    return change
+
+
+def assign(**fields: object) -> Change:
+    def change(message: audit_service_pb2.CreateAuditRequest) -> None:
+        for name, value in fields.items():
+            if isinstance(value, list):
+                del getattr(message.spec, name)[:]
+                getattr(message.spec, name).extend(value)
+            else:
+                setattr(message.spec, name, value)
+
+    return change
+
+
+def rename_second(message: audit_service_pb2.CreateAuditRequest) -> None:
+    message.spec.pipelines[1].name = "original"
+
+
+def image_stage_last(message: audit_service_pb2.CreateAuditRequest) -> None:
+    message.spec.pipelines[0].stages.append(audit_pb2.Stage(reconstruct="xray-unet"))
+
+
+def two_segmentations(message: audit_service_pb2.CreateAuditRequest) -> None:
+    message.spec.pipelines[0].stages.extend([audit_pb2.Stage(segment="a"), audit_pb2.Stage(segment="b")])
+
+
+def request_id(text: str) -> Change:
+    def change(message: audit_service_pb2.CreateAuditRequest) -> None:
+        message.request_id = text
+
+    return change
+
+
+FIRST, SECOND = "spec.pipelines[0]", "spec.pipelines[1]"
+BAD: list[tuple[Change, type[ServiceError], str, str]] = [
+    (clear("spec.pipelines"), InvalidInput, "spec.pipelines", "PIPELINE_COUNT"),
+    (clear("spec.pipelines[1].name"), InvalidInput, f"{SECOND}.name", "INVALID_INPUT"),
+    (rename_second, InvalidInput, f"{SECOND}.name", "PIPELINE_NAME_DUPLICATE"),
+    (clear("spec.pipelines[0].stages"), InvalidInput, f"{FIRST}.stages", "NO_READING_STAGE"),
+    (image_stage_last, InvalidInput, f"{FIRST}.stages[1]", "STAGE_ORDER"),
+    (two_segmentations, InvalidInput, f"{FIRST}.stages", "STAGE_REPEATED"),
+    (set_stage(), InvalidInput, f"{SECOND}.stages[0]", "STAGE_EMPTY"),
+    (set_stage(reconstruct=""), InvalidInput, f"{SECOND}.stages[0].reconstruct", "INVALID_INPUT"),
+    (degrade(operator="blur"), InvalidInput, f"{SECOND}.stages[0].degrade.operator", "OPERATOR_UNKNOWN"),
+    (degrade(operator="low-dose-xray"), OutOfRange, f"{SECOND}.stages[0].degrade.photons", "VALUE_OUT_OF_RANGE"),
+    (
+        degrade(operator="low-dose-xray", photons=-1),
+        OutOfRange,
+        f"{SECOND}.stages[0].degrade.photons",
+        "VALUE_OUT_OF_RANGE",
+    ),
+    (
+        degrade(operator="low-dose-xray", photons=float("nan")),
+        OutOfRange,
+        f"{SECOND}.stages[0].degrade.photons",
+        "VALUE_OUT_OF_RANGE",
+    ),
+    (
+        degrade(operator="low-dose-xray", photons=100, acceleration=4),
+        InvalidInput,
+        f"{SECOND}.stages[0].degrade.acceleration",
+        "INVALID_INPUT",
+    ),
+    (
+        degrade(operator="radial-kspace", acceleration=5),
+        OutOfRange,
+        f"{SECOND}.stages[0].degrade.acceleration",
+        "VALUE_OUT_OF_RANGE",
+    ),
+    (
+        degrade(operator="radial-kspace", acceleration=4, photons=1),
+        InvalidInput,
+        f"{SECOND}.stages[0].degrade.photons",
+        "INVALID_INPUT",
+    ),
+    (assign(baseline="nobody"), InvalidInput, "spec.baseline", "BASELINE_UNKNOWN"),
+    (assign(cohort="audits/one"), InvalidInput, "spec.cohort", "NAME_MALFORMED"),
+    (assign(cohort="cohorts/"), InvalidInput, "spec.cohort", "NAME_MALFORMED"),
+    (assign(attributes=[]), InvalidInput, "spec.attributes", "ATTRIBUTES_EMPTY"),
+    (assign(attributes=["sex", "sex,sex"]), InvalidInput, "spec.attributes[1]", "ATTRIBUTE_MALFORMED"),
+    (assign(attributes=["sex,age,race"]), InvalidInput, "spec.attributes[0]", "ATTRIBUTE_MALFORMED"),
+    (assign(attributes=["sex,"]), InvalidInput, "spec.attributes[0]", "ATTRIBUTE_MALFORMED"),
+    (assign(attributes=["sex", " sex"]), InvalidInput, "spec.attributes[1]", "NAMED_TWICE"),
+    (assign(labels=["Edema", "Edema"]), InvalidInput, "spec.labels[1]", "NAMED_TWICE"),
+    (assign(min_patients=-1), OutOfRange, "spec.min_patients", "VALUE_OUT_OF_RANGE"),
+    (assign(min_cases=-1), OutOfRange, "spec.min_cases", "VALUE_OUT_OF_RANGE"),
+    (request_id("1"), InvalidInput, "request_id", "INVALID_INPUT"),
+    (request_id(str(uuid.uuid1())), InvalidInput, "request_id", "INVALID_INPUT"),
+    (request_id(uuid.uuid4().hex), InvalidInput, "request_id", "INVALID_INPUT"),
+]
+
+
+@pytest.mark.parametrize(("change", "kind", "field", "reason"), BAD, ids=[f"{row[2]} {row[3]}" for row in BAD])
+def test_a_broken_rule_names_its_field(change: Change, kind: type[ServiceError], field: str, reason: str) -> None:
+    message = good_request()
+    change(message)
+    with pytest.raises(kind) as caught:
+        wire.audit_request(message)
+    assert (type(caught.value), caught.value.field, caught.value.reason) == (kind, field, reason)
+
+
+def test_the_body_digest_ignores_the_request_id_and_nothing_else() -> None:
+    first, second, other = good_request(), good_request(), good_request()
+    other.spec.seed = 8
+    digests = [wire.audit_request(message).body_digest for message in (first, second, other)]
+    assert first.request_id != second.request_id
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_bytes_that_are_no_message_are_refused() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        wire.parsed(audit_service_pb2.CreateAuditRequest, b"\xff\xff\xff")
+    assert caught.value.reason == "REQUEST_MALFORMED"
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 50), (7, 7), (10_000, 500)])
+def test_page_sizes_have_a_default_and_an_upper_end(asked: int, given: int) -> None:
+    assert wire.page_size(asked) == given
+
+
+def test_a_negative_page_size_is_refused() -> None:
+    with pytest.raises(OutOfRange):
+        wire.page_size(-1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"schema_yaml": "chexpert"}, "upload"),
+        ({"folder": "/data", "schema_yaml": " "}, "schema_yaml"),
+        ({"folder": "/data", "schema_yaml": "x", "table_csv": "a", "table_path": "b"}, "table_path"),
+        ({"upload": "cohorts/x", "schema_yaml": "x"}, "upload"),
+    ],
+)
+def test_a_cohort_needs_one_source_one_table_and_a_schema(fields: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        wire.cohort_request(cohort_service_pb2.CreateCohortRequest(**fields))  # type: ignore[arg-type]
+    assert caught.value.field == field
