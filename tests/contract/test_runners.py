@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from safetensors.numpy import save
 
 from services.adapters.weights import DirectoryRegistry
 from services.errors import FailedPrecondition, ServiceError, Unavailable
 from services.hosting.host import ModelHost
+from tests.packages import write_package
 
 
 def registry(root: Path, **changes: Any) -> DirectoryRegistry:
-    folder = root / "affine" / "1"
-    folder.mkdir(parents=True)
-    data = save({"mix.weight": np.full((1, 1, 1, 1), 0.5, np.float32), "mix.bias": np.full(1, 0.25, np.float32)})
-    (folder / "weights.safetensors").write_bytes(data)
-    pixels = {"channels": 1, "height": 8, "width": 8}
-    record = {
-        "name": "affine",
-        "version": "1",
-        "task": "reconstruction",
-        "family": "pointwise",
-        "input": pixels,
-        "output": pixels,
-        "licence": "Apache-2.0",
-        "files": {"weights.safetensors": hashlib.sha256(data).hexdigest()},
-    } | changes
-    (folder / "model.yaml").write_text(yaml.safe_dump(record))
+    write_package(root, **changes)
     return DirectoryRegistry([root])
 
 

@@ -15,7 +15,8 @@ from services.adapters.decoder.sources import Decoded
 from services.errors import Undecodable, UnsupportedFormat
 from services.maths.pixels import canonical_from_stored
 
-# Named so that Pillow finds its parsers registered: in the sandbox nothing can be imported later.
+# Registered now, with all that Image.open would import at its first call: in the sandbox nothing can be imported later.
+Image.preinit()
 _PARSERS = (JpegImagePlugin.JpegImageFile, PngImagePlugin.PngImageFile, TiffImagePlugin.TiffImageFile)
 _FORMATS = tuple(str(parser.format) for parser in _PARSERS)
 
