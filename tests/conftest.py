@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from services.adapters.ledger import Ledger, open_ledger
+from tests.clock import ManualClock
 from tests.servers.ceph import CephS3
 from tests.servers.postgres import Postgres
 from tests.servers.processes import ServerMissing, program
@@ -50,6 +53,35 @@ def postgres_server() -> Iterator[Postgres]:
 def postgres_url(postgres_server: Postgres) -> str:
     """The SQLAlchemy URL of a fresh, empty PostgreSQL database."""
     return postgres_server.new_database()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def new_ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes URLs of fresh ledgers; the test runs twice, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        numbers = count()
+        return lambda: f"sqlite:///{tmp_path}/ledger-{next(numbers)}.db"
+    new_database: Callable[[], str] = request.getfixturevalue("postgres_server").new_database
+    return new_database
+
+
+@pytest.fixture
+def ledger_url(new_ledger_url: Callable[[], str]) -> str:
+    """The URL of a fresh ledger, on SQLite and on PostgreSQL."""
+    return new_ledger_url()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def ledger(ledger_url: str, clock: ManualClock) -> Iterator[Ledger]:
+    """An open ledger, on SQLite and on PostgreSQL, whose time is ``clock``'s; leases end without a margin."""
+    ledger = open_ledger(ledger_url, clock=clock, skew_s=0)
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture
