@@ -1,8 +1,9 @@
 """Axial brain FLAIR slices with a tumour, drawn.
 
-On FLAIR the fluid is dark and oedema bright. A glioblastoma has a more irregular outline, wider oedema and a dark necrotic
-core of varying depth; the other tumours are smoother and homogeneous. Sex shows slightly in the size of the head, age
-in the ventricles and in bright periventricular caps, which look a little like oedema. Race has no visual effect.
+On FLAIR the fluid is dark and oedema bright. A glioblastoma has a more irregular outline, wider oedema and a dark
+necrotic core of varying depth; the other tumours are smoother and homogeneous. Sex shows slightly in the size of the
+head, age in the ventricles and in bright periventricular caps, which look a little like oedema. Race has no visual
+effect.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 
-from services.maths.phantoms.shapes import Array, blob, canvas, ellipse, inside
+from services.maths.phantoms.shapes import Array, blob, canvas, ellipse, grain, inside
 from services.maths.phantoms.worlds import Patient
 
 GLIOBLASTOMA_PREVALENCE = 0.5
@@ -100,7 +100,10 @@ def draw_scan(rng: np.random.Generator) -> Scan:
 def draw_slice(
     size: int, head: Head, scan: Scan, contrast: float, rng: np.random.Generator
 ) -> tuple[Array, npt.NDArray[np.uint8]]:
-    """One slice, float32 in [0, 1], and its whole-tumour mask (tumour and oedema), uint8 0/1; both (size, size)."""
+    """One slice, float32, and its whole-tumour mask (tumour and oedema), uint8 0/1; both (size, size).
+
+    MR signal has no unit: as with real slices, the smallest and largest value of each become 0 and 1.
+    """
     x, y = canvas(size, tilt=scan.tilt, shift=scan.shift)
     signal = _healthy(x, y, head, rng)
     mask = np.zeros((size, size), np.uint8)
@@ -110,7 +113,9 @@ def draw_slice(
         signal += np.float32(contrast * scan.strength * head.tumour.strength) * added * brain
         mask = ((outline < 0) & (brain > 0.5)).astype(np.uint8)
     signal = scan.gain * signal + scan.noise * rng.standard_normal((size, size), dtype=np.float32)
-    return np.clip(signal, 0.0, 1.0).astype(np.float32), mask
+    signal = np.clip(signal, 0.0, None)
+    signal -= signal.min()
+    return (signal / signal.max()).astype(np.float32), mask
 
 
 def _brain(x: Array, y: Array, head: Head) -> Array:
@@ -133,8 +138,8 @@ def _healthy(x: Array, y: Array, head: Head, rng: np.random.Generator) -> Array:
             fluid = ellipse(x_horn, y, horn, (0.055 * head.ventricle, 0.17 * head.ventricle**0.5))
             signal -= 0.27 * inside(fluid, 0.012)
         signal += head.caps * blob(x, y, (side * 0.15 * head.ventricle, -0.36), (0.05, 0.05)) * inside(brain, 0.02)
-    for grain, weight in ((2.0, 0.013), (6.0, 0.016)):
-        signal += weight * _grain(x.shape[0], grain, rng) * inside(brain, 0.01)
+    for pixels, weight in ((2.0, 0.013), (6.0, 0.016)):
+        signal += weight * grain(x.shape[0], pixels, rng) * inside(brain, 0.01)
     return np.asarray(signal, dtype=np.float32)
 
 
@@ -148,14 +153,8 @@ def _tumour(x: Array, y: Array, tumour: Tumour, level: float, rng: np.random.Gen
     core = reach - level * tumour.radius * (1 + rough * wave)
     spread = 0.03 + (0.10 if tumour.glioblastoma else 0.055) * tumour.oedema
     outline = (core - level * spread * (1 + 0.35 * np.cos(3 * angle + phase[0]))).astype(np.float32)
-    texture = 1.0 + 0.15 * _grain(x.shape[0], 3.0, rng)
+    texture = 1.0 + 0.15 * grain(x.shape[0], 3.0, rng)
     added = 0.17 * inside(outline, 0.022) + 0.08 * inside(core, 0.018) * texture
     if tumour.glioblastoma:
         added -= 0.32 * tumour.necrosis * inside(core + 0.45 * level * tumour.radius, 0.02)
     return np.asarray(added, dtype=np.float32), outline
-
-
-def _grain(size: int, pixels_at_128: float, rng: np.random.Generator) -> Array:
-    sigma = pixels_at_128 * size / 128.0
-    smooth = gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), sigma, mode="wrap")
-    return np.asarray(smooth * (2.0 * np.sqrt(np.pi) * sigma), dtype=np.float32)

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from services.maths.phantoms.shapes import Array, blob, canvas, ellipse, inside, stroke
+from services.maths.phantoms.shapes import Array, blob, canvas, ellipse, grain, inside, stroke
 from services.maths.phantoms.worlds import Patient
 
 SIDES = (-1, 1)
@@ -126,10 +125,10 @@ def draw_anatomy(chest: Chest, build: Build, rng: np.random.Generator) -> Array:
     density -= 0.10 * inside(np.abs(x + 0.01) - 0.045, 0.012) * inside(y + 0.22, 0.03) * body
     density -= 0.10 * blob(x, y, (0.42, 0.80), (0.12, 0.07))
     density += build.bone * draw_bones(chest, build) * body
-    density += lung * (_vessels(chest, build) + 0.016 * _grain(x.shape[0], 1.6, rng))
+    density += lung * (_vessels(chest, build) + 0.016 * grain(x.shape[0], 1.6, rng))
     for side in SIDES:
         density += build.breast * inside(ellipse(x, y, (side * 0.40, 0.34), (0.34, 0.30)), 0.035) * body
-    return np.asarray(density + 0.010 * _grain(x.shape[0], 5.0, rng), dtype=np.float32)
+    return np.asarray(density + 0.010 * grain(x.shape[0], 5.0, rng), dtype=np.float32)
 
 
 def draw_bones(chest: Chest, build: Build) -> Array:
@@ -174,13 +173,6 @@ def _vessels(chest: Chest, build: Build) -> Array:
             end = (hilum[0] + reach * across, hilum[1] + reach * down)
             total += (0.035 + 0.04 * weight) * stroke(chest.x, chest.y, start, end, 0.015)
     return total
-
-
-def _grain(size: int, pixels_at_128: float, rng: np.random.Generator) -> Array:
-    """Smooth unit-variance noise with a grain of so many pixels on a 128-pixel canvas."""
-    sigma = pixels_at_128 * size / 128.0
-    smooth = gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), sigma, mode="wrap")
-    return np.asarray(smooth * (2.0 * np.sqrt(np.pi) * sigma), dtype=np.float32)
 
 
 def expose(density: Array, exposure: Exposure, rng: np.random.Generator) -> Array:

@@ -83,7 +83,7 @@ def _chest_records(
     build = chest.draw_build(who, rng)
     count = len(CHEST_LABELS)
     presence, sides, places = rng.random(count), rng.random(count), rng.random((count, 4))
-    usual_strength = np.exp(rng.normal(0.0, 0.30, count))
+    usual_strength = np.exp(np.clip(rng.normal(0.0, 0.45, count), -0.9, 0.6))
     prevalence = np.array(list(PREVALENCE.values())) * world.prevalence(who)
     for number in range(who.images):
         image_rng = patient_stream("chest", seed, who.index, 1 + number)

@@ -1,0 +1,79 @@
+"""Trained weights as a package that the model hosts read: ``<name>/<version>/model.yaml`` and its safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save
+
+from services.adapters.weights import ModelRecord
+from services.training.recipes import MODALITIES, PIXELS, Recipe
+
+WEIGHTS = "weights.safetensors"
+LICENCE = "Apache-2.0"
+
+
+def describe(
+    recipe: Recipe,
+    version: str,
+    weights: bytes,
+    *,
+    seed: int,
+    patients: int,
+    thresholds: Mapping[str, float],
+    scores: Mapping[str, float],
+) -> ModelRecord:
+    """The ``model.yaml`` of a package; checked by the same class that the hosts read it with."""
+    gives_images = recipe.task in ("reconstruction", "segmentation")
+    return ModelRecord.model_validate(
+        {
+            "name": recipe.name,
+            "version": version,
+            "task": recipe.task,
+            "family": recipe.family,
+            "architecture": dict(recipe.architecture),
+            "input": asdict(PIXELS),
+            "output": asdict(PIXELS) if gives_images else None,
+            "modality": MODALITIES[recipe.kind],
+            "degradation": dict(recipe.degradation) or None,
+            "labels": recipe.labels,
+            "label_column": recipe.label_column,
+            "thresholds": dict(thresholds),
+            "training": {"recipe": recipe.name, "digest": recipe.digest, "patients": patients, "seed": seed},
+            "licence": LICENCE,
+            "scores": {name: round(value, 4) for name, value in scores.items()},
+            "files": {WEIGHTS: hashlib.sha256(weights).hexdigest()},
+        }
+    )
+
+
+def weights_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
+    """All tensors as safetensors in float32, the counters of batch normalisation among them."""
+    return save({name: tensor.float().contiguous() for name, tensor in state.items()})
+
+
+def write_package(registry: Path, record: ModelRecord, weights: bytes) -> Path:
+    """Write ``registry/<name>/<version>/``; ``model.yaml`` last and by rename, so that nobody reads half a package."""
+    folder = registry / record.name / record.version
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(weights)
+    draft = folder / "model.yaml.draft"
+    draft.write_text(yaml.safe_dump(_plain(record), sort_keys=False, allow_unicode=True), "utf-8")
+    draft.replace(folder / "model.yaml")
+    return folder
+
+
+def next_version(registry: Path, name: str) -> str:
+    """One more than the highest version of ``name`` in the registry folder; "1" for the first."""
+    numbers = [int(path.name) for path in (registry / name).glob("[0-9]*") if path.name.isdigit()]
+    return str(max(numbers, default=0) + 1)
+
+
+def _plain(record: ModelRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json", exclude_defaults=True) | {"backend": record.backend}
