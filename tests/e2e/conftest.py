@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +61,51 @@ def platform() -> Iterator[Platform]:
     finally:
         running.run("platform", "down", check=False)
         shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class MainJob:
+    """The main job, done once by the command line on planted chest phantoms."""
+
+    phantoms: Path
+    cohort: dict[str, Any]
+    audit: dict[str, Any]
+    artifacts: Path
+
+
+SPEC = """
+baseline: original
+attributes: [sex, age, "sex,age"]
+seed: 11
+pipelines:
+- name: original
+  stages: [{classify: chest-classifier}]
+- name: reconstructed
+  stages:
+  - degrade: {operator: low-dose-xray, photons: 3000}
+  - reconstruct: xray-unet
+  - classify: chest-classifier
+"""
+
+
+@pytest.fixture(scope="session")
+def main_job(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> MainJob:
+    folder = tmp_path_factory.mktemp("main-job")
+    phantoms = folder / "phantoms"
+    platform.run(
+        "phantoms", "write", "--kind", "chest", "--world", "planted", "--patients", "120", "--seed", "7",
+        "--out", str(phantoms),
+    )  # fmt: skip
+    created = platform.run(
+        "cohorts", "create", "--images", str(phantoms), "--table", str(phantoms / "rows.csv"),
+        "--schema", str(phantoms / "schema.yaml"), "--name", "planted chest", "--watch", "--json",
+    )  # fmt: skip
+    cohort = json.loads(created.stdout)
+    (folder / "spec.yaml").write_text(SPEC)
+    done = platform.run(
+        "audits", "create", str(folder / "spec.yaml"), "--cohort", cohort["name"], "--watch", "--json"
+    )  # fmt: skip
+    audit = json.loads(done.stdout)
+    artifacts = folder / "artifacts"
+    platform.run("audits", "download", audit["name"], "--out", str(artifacts))
+    return MainJob(phantoms, cohort, audit, artifacts)
