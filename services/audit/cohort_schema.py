@@ -1,0 +1,266 @@
+"""schema.yaml: which columns of a table are what. Checked whole before a row is read.
+
+patient: patient_id                       # a column, or a part of one: {column: Path, match: 'patient\\d+'}
+image: file
+mask: mask_file                           # optional
+record: id                                # optional; otherwise the image path is the record's id
+split: split                              # optional
+attributes:
+  - {name: sex, column: Sex, levels: {Female: [F, female], Male: [M, male]}, missing: [U], assigned_by: self-report}
+  - {name: age, column: Age, cuts: [40, 60, 80]}   # under 40, 40 to 59, 60 to 79, 80 and over
+  - {name: race, column: Race}                     # levels as found, sorted
+labels: [Pneumonia, {name: glioblastoma, column: Diagnosis, positive: [GBM], otherwise: negative}]
+blank: missing                            # what an empty label cell says: missing or negative
+keep: {View: [PA, AP]}                    # optional: only rows with these values
+modality: CR                              # optional: instead of what the files say
+frame: middle                             # of multi-frame files: middle, first, or a number from 0
+slices: {which: range, start: 60, stop: 130, step: 10}   # of volumes: middle, largest-mask or range
+table: "*.csv"                            # optional: the table's name in the source folder, if none is sent
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from services.adapters.decoder import Slices
+from services.errors import InvalidInput
+
+READY_MADE = ("chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain")
+_LONGEST_SCHEMA = 256 * 1024
+_LONGEST_MATCHED = 256
+_MOST_REPEATS = 3
+
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(_Part):
+    r"""The text of a column, or the part of it that ``match`` finds.
+
+    With ``match`` the first group counts, or the whole match if it has none. ``value`` composes a text of groups:
+    ``{2}`` is the second one, ``{1:4}`` the first as a number with at least four digits.
+    """
+
+    column: Text
+    match: str = Field(default="", max_length=200)
+    value: str = Field(default="", max_length=500)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_alone(cls, given: Any) -> Any:
+        return {"column": given} if isinstance(given, str) else given
+
+    @field_validator("match")
+    @classmethod
+    def _quick_to_match(cls, pattern: str) -> str:
+        """Only patterns whose matching time is bounded: a caller's pattern runs on the server."""
+        bare = re.sub(r"\\.|\[[^\]]*\]", "x", pattern)
+        if re.search(r"\)[*+?{]|\(\?", bare) or re.search(r"\\[1-9]", pattern):
+            raise ValueError("groups may not be repeated, named or referred to")
+        if len(re.findall(r"[*+{]", bare)) > _MOST_REPEATS:
+            raise ValueError(f"at most {_MOST_REPEATS} repetitions")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+    @model_validator(mode="after")
+    def _groups_exist(self) -> Cell:
+        groups = re.compile(self.match).groups if self.match else 0
+        if any(int(number) > groups for number in re.findall(r"\{(\d)", self.value)):
+            raise ValueError(f"value speaks of a group that match does not have (it has {groups})")
+        return self
+
+    def of(self, row: Mapping[str, str]) -> str:
+        """The text in ``row``; "" if the cell is blank or does not match."""
+        text = row[self.column].strip()
+        if not self.match or not text:
+            return text
+        found = re.search(self.match, text[:_LONGEST_MATCHED])
+        if found is None:
+            return ""
+        if not self.value:
+            return found.group(1 if found.re.groups else 0) or ""
+        return re.sub(r"\{(\d)(?::(\d))?\}", lambda place: _group(found, place), self.value)
+
+
+def _group(found: re.Match[str], place: re.Match[str]) -> str:
+    text = found.group(int(place.group(1))) or ""
+    return text if place.group(2) is None else text.lstrip("0").zfill(int(place.group(2)))
+
+
+class Level(_Part):
+    level: Text
+    values: tuple[str, ...] = ()
+    """Cell texts that mean this level, besides its own name."""
+
+
+class AttributeSchema(_Part):
+    """A patient characteristic. With ``levels``, those and no others; with ``cuts``, intervals of a number."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    column: Text
+    levels: tuple[Level, ...] = ()
+    cuts: tuple[float, ...] = ()
+    names: tuple[Text, ...] = ()
+    """Names of the intervals that ``cuts`` make, instead of "under 40", "40 to 59", ..."""
+    missing: tuple[str, ...] = ()
+    """Cell texts that mean "not known"; an empty cell always does."""
+    assigned_by: Text = "record"
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _short_forms(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            return [{"level": level, "values": values} for level, values in given.items()]
+        if isinstance(given, list | tuple):
+            return [{"level": entry} if isinstance(entry, str) else entry for entry in given]
+        return given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AttributeSchema:
+        if self.levels and self.cuts:
+            raise ValueError("has levels or cuts, not both")
+        if list(self.cuts) != sorted(set(self.cuts)) or any(abs(cut) == float("inf") for cut in self.cuts):
+            raise ValueError("cuts must rise and be finite")
+        if self.names and len(self.names) != len(self.cuts) + 1:
+            raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} intervals, got {len(self.names)} names")
+        texts = [text for level in self.levels for text in {level.level, *level.values}] + list(self.names)
+        if len(texts) != len(set(texts)):
+            raise ValueError("each value belongs to one level only")
+        return self
+
+    def interval_names(self) -> tuple[str, ...]:
+        """One name for each interval that the cuts make. Whole cuts are completed years: 59.9 is "40 to 59"."""
+        if self.names:
+            return self.names
+        whole = all(cut == int(cut) for cut in self.cuts)
+        shown = [f"{cut:g}" for cut in self.cuts]
+        between = [
+            f"{low} to {high - 1:g}" if whole else f"{low} to under {high:g}"
+            for low, high in zip(shown, self.cuts[1:], strict=False)
+        ]
+        return (f"under {shown[0]}", *between, f"{shown[-1]} and over")
+
+
+class LabelSchema(_Part):
+    """A label: which texts of a column mean 1, 0 and missing. Numbers compare as numbers ("1.0" is "1")."""
+
+    name: Text
+    column: str = ""
+    """Empty means a column with the label's own name."""
+    positive: tuple[str, ...] = ("1",)
+    negative: tuple[str, ...] = ("0",)
+    missing: tuple[str, ...] = ("-1",)
+    otherwise: Literal["error", "negative", "missing"] = "error"
+    """What any other text means."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LabelSchema:
+        texts = [*self.positive, *self.negative, *self.missing]
+        if len(texts) != len(set(texts)):
+            raise ValueError("a text means one thing only")
+        return self
+
+    @property
+    def source(self) -> str:
+        return self.column or self.name
+
+
+class SliceSchema(_Part):
+    which: Literal["middle", "largest-mask", "range"] = "middle"
+    start: int = Field(default=0, ge=0)
+    stop: int | None = Field(default=None, ge=1)
+    step: int = Field(default=1, ge=1)
+
+    def to_slices(self) -> Slices:
+        return Slices(self.which, self.start, self.stop, self.step)
+
+
+class CohortSchema(_Part):
+    """The whole of schema.yaml; see the module's text."""
+
+    name: str = ""
+    table: str = Field(default="", pattern=r"^[^/\\]*$")
+    record: Cell | None = None
+    patient: Cell
+    image: Cell
+    mask: Cell | None = None
+    split: Cell | None = None
+    attributes: tuple[AttributeSchema, ...] = Field(min_length=1)
+    labels: tuple[LabelSchema, ...] = ()
+    blank: Literal["missing", "negative"] = "missing"
+    keep: dict[str, tuple[str, ...]] = {}
+    modality: str = Field(default="", pattern=r"^[A-Z0-9_]{0,16}$")
+    frame: Literal["middle", "first"] | Annotated[int, Field(ge=0)] = "middle"
+    slices: SliceSchema = SliceSchema()
+
+    @model_validator(mode="after")
+    def _names_once(self) -> CohortSchema:
+        for what, names in (
+            ("attributes", [attribute.name for attribute in self.attributes]),
+            ("labels", [label.name for label in self.labels]),
+        ):
+            if len(names) != len(set(names)):
+                raise ValueError(f"two {what} have the same name")
+        return self
+
+    def columns(self) -> dict[str, str]:
+        """Every column that the table must have, by the field of the schema that names it."""
+        cells = {"record": self.record, "patient": self.patient, "image": self.image, "mask": self.mask}
+        named = {field: cell.column for field, cell in (*cells.items(), ("split", self.split)) if cell is not None}
+        named |= {f"attributes[{n}].column": attribute.column for n, attribute in enumerate(self.attributes)}
+        named |= {f"labels[{n}].column": label.source for n, label in enumerate(self.labels)}
+        return named | {f"keep.{column}": column for column in self.keep}
+
+
+def load_schema(text: str) -> CohortSchema:
+    """A schema from the text of schema.yaml or from the name of a ready-made one.
+
+    Raises InvalidInput (SCHEMA_INVALID) whose field names the place, such as ``schema_yaml.labels[2].column``.
+    """
+    name = text.strip()
+    if name in READY_MADE:
+        text = resources.files("services.audit.ready_made").joinpath(f"{name}.yaml").read_text("utf-8")
+    elif re.fullmatch(r"[\w-]+", name):
+        raise _invalid(f"there is no ready-made schema {name!r}; there are {', '.join(READY_MADE)}", ())
+    if len(text) > _LONGEST_SCHEMA:
+        raise _invalid(f"has more than {_LONGEST_SCHEMA} characters", ())
+    try:
+        return CohortSchema.model_validate(yaml.load(text, _PlainLoader))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise _invalid(first["msg"], first["loc"]) from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise _invalid(f"is not plain YAML{where}", ()) from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, which can make a small text mean an enormous document."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def _invalid(message: str, place: tuple[int | str, ...]) -> InvalidInput:
+    field = "schema_yaml" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return InvalidInput(message, field=field, reason="SCHEMA_INVALID")

@@ -1,0 +1,253 @@
+"""Files and a table → shards and a manifest. The same input gives the same digest, however many decoders work on it.
+
+The manifest is a plain JSON object:
+
+    schema_version   1
+    digest           sha256 of the canonical JSON of all the other fields
+    records, patients, modality ("mixed" for several), has_masks (true if every record has one)
+    rows_per_shard   the most; a shard of large images has fewer (see ``MOST_SHARD_BYTES``)
+    shards           [{index, rows, pixels: {key, sha256, bytes}, table: {key, sha256, bytes}}], in record order
+    schema           the cohort schema as it was applied
+    attributes       [{name, levels: [{level, records, patients}], missing, assigned_by}]
+    labels           [{name, positives, negatives, missing}]
+    refused          [{row, file, reason, message}], every row of the table that gave no record
+    filtered         rows that the schema's ``keep`` left out
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from services.adapters.decoder import Decoded, Decoder, InFolder, Limits, Refused, Source
+from services.adapters.object_store import ObjectStore
+from services.audit.cohort_schema import CohortSchema
+from services.audit.cohort_table import Row, Table, read_table
+from services.audit.shards import Record, ShardRef, write_shard
+from services.errors import Cancelled, FailedPrecondition, InvalidInput, Undecodable
+from services.maths.canonical import digest
+
+SCHEMA_VERSION = 1
+MOST_SHARD_BYTES = 128 * 1024 * 1024
+"""Pixels of one shard in memory; a worker holds a few shards at once."""
+_MOST_TABLE_BYTES = 256 * 1024 * 1024
+_CANCEL_POLL_S = 0.2
+
+Progress = dict[str, Any]
+
+
+def ingest(
+    source: Path,
+    table_csv: str | None,
+    schema: CohortSchema,
+    store: ObjectStore,
+    *,
+    on_progress: Callable[[Progress], object] = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    rows_per_shard: int = 256,
+    workers: int = 2,
+    limits: Limits | None = None,
+) -> dict[str, Any]:
+    """Decode every file that the table names, write the shards, and return the manifest.
+
+    ``table_csv`` is the text of the table, or None to take the one in ``source`` that the schema's ``table`` names.
+    ``on_progress`` gets {stage, rows_done, rows_total, rows_refused}. Doing it again writes the same objects again.
+
+    Raises what :func:`read_table` raises, Cancelled within a second of ``cancelled()``, FailedPrecondition
+    (NO_RECORDS_INGESTED) if every row was refused, and Unavailable from the store.
+    """
+    table = read_table(_read_csv(source, schema) if table_csv is None else table_csv, schema)
+    tally = _Tally(schema, table)
+    writer = _ShardWriter(store, rows_per_shard)
+    with Decoder(limits, workers=workers) as decoder, _closed_when(cancelled, decoder):
+        for row, outcome in _decoded(source, table, schema, decoder):
+            if isinstance(outcome, Refused):
+                tally.refuse(row, **outcome.to_dict())
+            else:
+                record = _record(row, outcome, schema)
+                writer.add(record)
+                tally.count(record)
+            on_progress(tally.progress("decoding", row))
+    on_progress(tally.progress("writing", table.rows[-1]))
+    writer.finish()
+    if cancelled():
+        raise Cancelled("the ingest was cancelled")
+    return tally.manifest(writer.shards, rows_per_shard)
+
+
+def _read_csv(source: Path, schema: CohortSchema) -> str:
+    """The table in the source folder that the schema's ``table`` names."""
+    pattern = schema.table or "*.csv"
+    names = sorted(path.name for path in source.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
+    if len(names) != 1:
+        raise InvalidInput(
+            f"the source must hold one table named {pattern}, it holds {len(names)}; or send the table itself",
+            field="table",
+            reason="TABLE_NOT_FOUND",
+        )
+    try:
+        return InFolder(source, names[0]).read(_MOST_TABLE_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Undecodable("the table is not UTF-8 text", field=names[0], reason="TABLE_MALFORMED") from error
+
+
+def _decoded(
+    source: Path, table: Table, schema: CohortSchema, decoder: Decoder
+) -> Iterator[tuple[Row, Decoded | Refused]]:
+    """Each row that names an image, with each of its images or its refusal, in order."""
+    rows = [row for row in table.rows if row.refusal is None]
+    slices = schema.slices.to_slices()
+    sources = (
+        Source(InFolder(source, row.image), InFolder(source, row.mask) if row.mask else None, schema.frame, slices)
+        for row in rows
+    )
+    for outcome in decoder.decode_many(sources):
+        yield rows[outcome.source], outcome
+
+
+def _record(row: Row, image: Decoded, schema: CohortSchema) -> Record:
+    several = schema.slices.which == "range" and image.slice_index is not None
+    return Record(
+        f"{row.record_id}/slice-{image.slice_index:03d}" if several else row.record_id,
+        row.patient_id,
+        image.pixels,
+        image.mask,
+        {attribute.name: level for attribute, level in zip(schema.attributes, row.attributes, strict=True)},
+        {label.name: value for label, value in zip(schema.labels, row.labels, strict=True)},
+        row.split,
+        image.spacing,
+        schema.modality or image.modality,
+    )
+
+
+class _ShardWriter:
+    """Gathers records and writes a shard whenever enough are there. Holds at most one shard."""
+
+    def __init__(self, store: ObjectStore, rows_per_shard: int) -> None:
+        self._store = store
+        self._rows_per_shard = rows_per_shard
+        self._records: list[Record] = []
+        self._bytes = 0
+        self.shards: list[ShardRef] = []
+
+    def add(self, record: Record) -> None:
+        if self._bytes + record.nbytes > MOST_SHARD_BYTES:
+            self.finish()
+        self._records.append(record)
+        self._bytes += record.nbytes
+        if len(self._records) == self._rows_per_shard:
+            self.finish()
+
+    def finish(self) -> None:
+        if self._records:
+            self.shards.append(write_shard(self._store, self._records, index=len(self.shards)))
+        self._records, self._bytes = [], 0
+
+
+class _Tally:
+    """The counts of the manifest, kept while records go by."""
+
+    def __init__(self, schema: CohortSchema, table: Table) -> None:
+        self._schema = schema
+        self._table = table
+        self._records = 0
+        self._masks = 0
+        self._patients: set[str] = set()
+        self._modalities: set[str] = set()
+        self._levels: Counter[tuple[str, str | None]] = Counter()
+        self._patients_of: dict[tuple[str, str | None], set[str]] = {}
+        self._labels: Counter[tuple[str, int | None]] = Counter()
+        self._refused: list[dict[str, Any]] = []
+        for row in table.rows:
+            if row.refusal is not None:
+                self.refuse(row, row.image, *row.refusal)
+
+    def refuse(self, row: Row, file: str, reason: str, message: str) -> None:
+        self._refused.append({"row": row.number, "file": file, "reason": reason, "message": message})
+
+    def count(self, record: Record) -> None:
+        self._records += 1
+        self._masks += record.mask is not None
+        self._patients.add(record.patient_id)
+        self._modalities.add(record.modality)
+        for level in record.attributes.items():
+            self._levels[level] += 1
+            self._patients_of.setdefault(level, set()).add(record.patient_id)
+        self._labels.update(record.labels.items())
+
+    def progress(self, stage: str, row: Row) -> Progress:
+        return {
+            "stage": stage,
+            "rows_done": row.number,
+            "rows_total": self._table.rows[-1].number,
+            "rows_refused": len(self._refused),
+        }
+
+    def manifest(self, shards: list[ShardRef], rows_per_shard: int) -> dict[str, Any]:
+        refused = sorted(self._refused, key=lambda entry: int(entry["row"]))
+        if not self._records:
+            first = refused[0]
+            raise FailedPrecondition(
+                f"all {len(refused)} rows were refused; row {first['row']}: {first['reason']}, {first['message']}",
+                field="table",
+                reason="NO_RECORDS_INGESTED",
+            )
+        manifest: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "records": self._records,
+            "patients": len(self._patients),
+            "modality": self._modalities.pop() if len(self._modalities) == 1 else "mixed",
+            "has_masks": self._masks == self._records,
+            "rows_per_shard": rows_per_shard,
+            "shards": [shard.to_dict() for shard in shards],
+            "schema": self._schema.model_dump(mode="json"),
+            "attributes": [self._attribute(a.name, a.assigned_by) for a in self._schema.attributes],
+            "labels": [self._label(label.name) for label in self._schema.labels],
+            "refused": refused,
+            "filtered": self._table.filtered,
+        }
+        return {**manifest, "digest": digest(manifest)}
+
+    def _attribute(self, name: str, assigned_by: str) -> dict[str, Any]:
+        levels = [
+            {
+                "level": level,
+                "records": self._levels[name, level],
+                "patients": len(self._patients_of.get((name, level), ())),
+            }
+            for level in self._table.levels[name]
+        ]
+        return {"name": name, "levels": levels, "missing": self._levels[name, None], "assigned_by": assigned_by}
+
+    def _label(self, name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "positives": self._labels[name, 1],
+            "negatives": self._labels[name, 0],
+            "missing": self._labels[name, None],
+        }
+
+
+@contextmanager
+def _closed_when(cancelled: Callable[[], bool], decoder: Decoder) -> Iterator[None]:
+    """Close ``decoder`` soon after ``cancelled()``, so that even a file under way does not hold the ingest up."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_CANCEL_POLL_S):
+            if cancelled():
+                decoder.close()
+                return
+
+    watcher = threading.Thread(target=watch, name="ingest-cancel", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
