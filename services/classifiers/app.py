@@ -10,4 +10,5 @@ from services.classifiers.settings import Settings
 
 def build(args: Settings) -> Application:
     """The application for these settings; a misspelt key stops the deploy with its name."""
-    return Classifier.options(**args.deployment_options()).bind(args.model_dump(mode="json"))
+    app: Application = Classifier.options(**args.deployment_options()).bind(args.model_dump(mode="json"))  # type: ignore[attr-defined]
+    return app

@@ -25,7 +25,7 @@ TASKS = (
 class Classifier:
     """Loads every model of its tasks once, warms them up, and answers sealed replies."""
 
-    async def __init__(self, settings: dict[str, Any]) -> None:
+    async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]
         self._host = open_host(Settings.model_validate(settings), TASKS, app="classifiers")
         await self._host.warm_up()
 

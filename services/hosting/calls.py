@@ -91,12 +91,13 @@ class RayModelCalls:
         if model not in self._app_of:
             raise NotFound(f"no model {model!r} is served", field="model", reason="MODEL_NOT_FOUND")
         outputs = await self._call(self._app_of[model], "infer", model, "", {"image": images}, {"batch": batch})
-        return next(iter(outputs.values()))
+        return np.asarray(next(iter(outputs.values())))
 
     async def degrade(
         self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
     ) -> np.ndarray:
-        return await self._call("reconstruction", "degrade", images, list(record_ids), seed, dict(parameters))
+        degraded = await self._call("reconstruction", "degrade", images, list(record_ids), seed, dict(parameters))
+        return np.asarray(degraded)
 
     async def _call(self, app: str, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._patience_s

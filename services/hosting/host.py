@@ -128,7 +128,7 @@ def finish(record: ModelRecord, raw: np.ndarray) -> np.ndarray:
     """Network output → probabilities or canonical-range pixels, float32."""
     if record.task == "reconstruction":
         assert record.output is not None  # ModelRecord checks it
-        return np.clip(raw, record.output.low, record.output.high)
+        return np.asarray(np.clip(raw, record.output.low, record.output.high), np.float32)
     if record.task == "attribute-classification":
         shifted = np.exp(raw - raw.max(axis=1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)

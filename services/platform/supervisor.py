@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -42,7 +43,7 @@ def serve_in_this_process(settings: Settings) -> None:
         address="local",
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         object_store_memory=256 * 2**20,
         _temp_dir=str(settings.ray_dir),
         _node_ip_address="127.0.0.1",
@@ -56,7 +57,7 @@ def serve_in_this_process(settings: Settings) -> None:
     while not stop() and ray.is_initialized():
         time.sleep(0.2)
     serve.shutdown()
-    ray.shutdown()
+    ray.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _build(import_path: str, args: dict[str, Any]) -> Any:

@@ -10,4 +10,5 @@ from services.reconstruction.settings import Settings
 
 def build(args: Settings) -> Application:
     """The application for these settings; a misspelt key stops the deploy with its name."""
-    return Reconstructor.options(**args.deployment_options()).bind(args.model_dump(mode="json"))
+    app: Application = Reconstructor.options(**args.deployment_options()).bind(args.model_dump(mode="json"))  # type: ignore[attr-defined]
+    return app

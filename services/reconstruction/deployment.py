@@ -22,7 +22,7 @@ TASKS = ("reconstruction",)
 class Reconstructor:
     """Loads every model of its tasks once, warms them up, and answers sealed replies."""
 
-    async def __init__(self, settings: dict[str, Any]) -> None:
+    async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]
         self._host = open_host(Settings.model_validate(settings), TASKS, app="reconstruction")
         await self._host.warm_up()
 
