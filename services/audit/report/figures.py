@@ -1,0 +1,160 @@
+"""Which numbers of a report go into which figure."""
+
+from __future__ import annotations
+
+from services.audit.report.charts import (
+    Point,
+    Row,
+    dot_plot,
+    dumbbells,
+    heat_map,
+    legend_mark,
+    scale,
+    side_by_side,
+)
+from services.audit.report.markup import Markup, element, join, number, signed
+from services.audit.report.reading import EVERYONE, Reading, target_title
+
+# Distance of a group's AUROC from the overall one at which the heat map's colour deepens.
+HEAT_STEPS = (0.01, 0.03, 0.06, 0.10)
+
+
+def legend(reading: Reading) -> Markup:
+    """Names of the pipelines beside their marks, and what a hollow mark is."""
+    names = [
+        element("span", legend_mark(series), " ", name, element("small", " baseline" if series == 0 else ""))
+        for series, name in enumerate(reading.pipelines)
+    ]
+    rule = element(
+        "small", "filled: enough data · hollow: insufficient, kept out of gaps · dashed line: baseline, everyone"
+    )
+    return element("p", *names, rule, class_="legend")
+
+
+def metric_by_group(reading: Reading, metric: str, attribute: str) -> Markup:
+    """One dot plot per label: groups down, the metric across, all on one scale."""
+    groups = [*reading.groups[attribute], "(missing)"]
+    targets = reading.targets(metric)
+    plots: list[tuple[tuple[str, str], list[Row]]] = []
+    for target in targets:
+        rows = (_group_row(reading, target, metric, (attribute, group)) for group in groups)
+        plots.append((target, [row for row in rows if row is not None]))
+    shown = [point for _, rows in plots for row in rows for point in row.points]
+    edges = [value for point in shown for value in (point.value, point.low, point.high) if value is not None]
+    axis = scale(edges)
+    panels = []
+    for target, present in plots:
+        title = f"{reading.metric_title(metric)} by {attribute}: {target_title(target)}"
+        overall = reading.cell(reading.pipelines[0], target, metric, EVERYONE)
+        value = overall["estimate"] if overall else None
+        reference = value if value is not None and axis.low <= value <= axis.high else None
+        panels.append(_panel(target_title(target), dot_plot(title, present, axis, reference=reference)))
+    return side_by_side(*panels)
+
+
+def gap_by_pipeline(reading: Reading, definition: str, metric: str, attribute: str) -> Markup:
+    """A gap of every label: baseline to each candidate, or single points where the baseline has none."""
+    rows: list[Row] = []
+    for target in reading.gap_targets(definition, metric):
+        points = _gap_points(reading, target, metric, attribute, definition)
+        first, others = points.get(0), [point for series, point in points.items() if series > 0]
+        pairs = [(first, point) if first else (point,) for point in others] or ([(first,)] if first else [])
+        if not pairs:
+            rows.append(Row(target_title(target), (), absent="fewer than two groups to compare"))
+        for i, pair in enumerate(pairs):
+            name = target_title(target) if i == 0 else ""
+            rows.append(Row(name, pair, note=_change_note(pair, metric)))
+    axis = scale([p.value for row in rows for p in row.points], zero=definition != "ser")
+    title = f"{reading.gap_title(definition, metric)}, {attribute}"
+    return _panel(reading.gap_title(definition, metric), dumbbells(title, rows, axis))
+
+
+def auroc_heat_map(reading: Reading, pipeline: str, attributes: list[str]) -> Markup:
+    """Labels down, groups across; each cell is the group's AUROC minus everyone's."""
+    targets = reading.targets("auroc")
+    places = [(attribute, group) for attribute in attributes for group in reading.groups[attribute]]
+    cells = [[_heat(reading, pipeline, target, place) for place in places] for target in targets]
+    title = f"AUROC by group minus overall, {pipeline}"
+    columns = [group for _, group in places]
+    return element(
+        "figure",
+        element("figcaption", pipeline),
+        heat_map(title, [target_title(target) for target in targets], columns, cells),
+    )
+
+
+def heat_legend() -> Markup:
+    """The colours of the heat map in words."""
+    low, *_, high = HEAT_STEPS
+    swatches = [element("i", class_=f"swatch {_heat_class(sign * step)}") for sign, step in _legend_steps()]
+    grey = element("i", class_="swatch unsure")
+    words = f" below overall ← within {low:g} → above overall; deepest from {high:g}. "
+    return element("p", join(*swatches), words, grey, " insufficient (value shown) or undefined (–)", class_="legend")
+
+
+def _legend_steps() -> list[tuple[int, float]]:
+    return [*((-1, step) for step in reversed(HEAT_STEPS)), (1, 0.0), *((1, step) for step in HEAT_STEPS)]
+
+
+def _heat(reading: Reading, pipeline: str, target: tuple[str, str], place: tuple[str, str]) -> tuple[str, str, str]:
+    cell = reading.cell(pipeline, target, "auroc", place)
+    whole = reading.cell(pipeline, target, "auroc", EVERYONE)
+    where = f"{target_title(target)}, {place[1]}"
+    if cell is None or whole is None or cell["estimate"] is None or whole["estimate"] is None:
+        return "unsure", "–", f"{where}: undefined"
+    difference = cell["estimate"] - whole["estimate"]
+    hint = f"{where}: AUROC {number(cell['estimate'])}, {cell['patients']} patients, {cell['positives']} positives"
+    sure = cell["state"] in ("ok", "wide")
+    return (_heat_class(difference) if sure else "unsure"), signed(difference), f"{hint}, {cell['state']}"
+
+
+def _heat_class(difference: float) -> str:
+    depth = sum(abs(difference) >= step for step in HEAT_STEPS)
+    return f"h{'m' if difference < 0 else 'p'}{depth}" if depth else "h0"
+
+
+def _group_row(reading: Reading, target: tuple[str, str], metric: str, place: tuple[str, str]) -> Row | None:
+    cells = [(i, reading.cell(name, target, metric, place)) for i, name in enumerate(reading.pipelines)]
+    present = [(i, cell) for i, cell in cells if cell is not None]
+    if not present:
+        return None
+    points = tuple(
+        Point(
+            series=i,
+            value=cell["estimate"],
+            low=cell["ci_low"],
+            high=cell["ci_high"],
+            hollow=cell["state"] == "insufficient",
+            title=f"{cell['pipeline']}, {place[1]}: {number(cell['estimate'], metric)} ({cell['state']})",
+        )
+        for i, cell in present
+        if cell["estimate"] is not None
+    )
+    first = present[0][1]
+    note = f"n {first['records']:,}"
+    if first["positives"] is not None:
+        note += f", {first['positives']:,} pos"
+    why = "undefined: no records" if not first["records"] else "undefined"
+    return Row(place[1], points, note=note, absent="" if points else why)
+
+
+def _gap_points(
+    reading: Reading, target: tuple[str, str], metric: str, attribute: str, definition: str
+) -> dict[int, Point]:
+    points = {}
+    for i, pipeline in enumerate(reading.pipelines):
+        gap = reading.gap(pipeline, target, metric, attribute, definition)
+        if gap is not None and gap["estimate"] is not None:
+            title = f"{pipeline}, {target_title(target)}: {number(gap['estimate'], metric)}"
+            points[i] = Point(i, gap["estimate"], gap["ci_low"], gap["ci_high"], title=title)
+    return points
+
+
+def _change_note(points: tuple[Point, ...], metric: str) -> str:
+    if len(points) < 2:
+        return number(points[0].value, metric)
+    return signed(points[1].value - points[0].value, metric)
+
+
+def _panel(caption: str, chart: Markup) -> Markup:
+    return element("figure", element("figcaption", caption), chart)
