@@ -1,8 +1,8 @@
 """Request, batch and queue metrics through prometheus_client, and a twin that counts nothing.
 
-Several processes serve one ``/metrics``: with PROMETHEUS_MULTIPROC_DIR set, every process writes its values into files
-of that folder and any of them can answer a scrape for all. The variable must be set before prometheus_client is first
-imported, so it belongs into the environment of the replicas. Without it values are the process's own.
+Several processes serve one ``/metrics``: every process writes its values into files of one folder, and any of them can
+answer a scrape for all. The folder is PROMETHEUS_MULTIPROC_DIR, or ``metrics`` under EVENHAND_DATA_DIR where the
+platform's supervisor made it; without either, values are the process's own.
 Label values come from the API's method names, the model registry and status names only.
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import values as client_values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 REQUEST_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)
 BATCH_SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -139,12 +139,24 @@ class PrometheusTelemetry:
 
 
 def open_telemetry() -> Telemetry:
-    """Telemetry of this process, shared through the folder that PROMETHEUS_MULTIPROC_DIR names, if it names one."""
-    folder = os.environ.get(MULTIPROCESS_VARIABLE)
+    """Telemetry of this process, shared with the platform's other processes where there is a folder for it."""
+    folder = _shared_folder()
     if folder is None:
         return PrometheusTelemetry()
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return PrometheusTelemetry(Path(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    # prometheus_client chooses between files and memory when it is imported, which Ray may have done long before us.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    client_values.ValueClass = client_values.get_value_class()  # type: ignore[no-untyped-call]
+    return PrometheusTelemetry(folder)
+
+
+def _shared_folder() -> Path | None:
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if os.environ.get("EVENHAND_DATA_DIR"):
+        folder = Path(os.environ["EVENHAND_DATA_DIR"]) / "metrics"
+        return folder if folder.is_dir() else None
+    return None
 
 
 def _text(collectors: Iterable[Collector]) -> bytes:

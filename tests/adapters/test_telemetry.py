@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -45,7 +46,9 @@ def test_a_hostile_label_value_cannot_forge_a_sample():
     assert found["evenhand_subgroup_n", 'x"} 1\nforged_metric 7\n\\'] == 3
 
 
+FOLDER_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "EVENHAND_DATA_DIR")
 PROCESS = """
+import prometheus_client  # as Ray may have done, before the folder was known
 from services.adapters.telemetry import open_telemetry
 telemetry = open_telemetry()
 telemetry.request(transport="rest", method="GetAudit", status="OK", seconds=0.1)
@@ -54,8 +57,12 @@ print(telemetry.exposition().decode())
 """
 
 
-def test_processes_share_counters_and_the_gauges_of_the_dead_are_forgotten(tmp_path):
-    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
+@pytest.mark.parametrize("variable", ["PROMETHEUS_MULTIPROC_DIR", "EVENHAND_DATA_DIR"])
+def test_processes_share_counters_and_the_gauges_of_the_dead_are_forgotten(tmp_path, variable):
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    unset = {key: value for key, value in os.environ.items() if key not in FOLDER_VARIABLES}
+    environment = {**unset, variable: str(folder if variable.startswith("PROM") else tmp_path)}
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", PROCESS], env=environment, check=True, capture_output=True)
     found = samples(done.stdout)

@@ -1,0 +1,110 @@
+"""The Ray Serve class of the gateway: opens what outlives a replica, then serves its own ports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ray import serve
+
+from services.adapters.ledger import open_ledger
+from services.adapters.object_store import open_object_store
+from services.adapters.telemetry import open_telemetry
+from services.errors import Internal, Overloaded, ServiceError, Unavailable
+from services.gateway.backends import MODEL_APPS
+from services.gateway.edge import open_edge
+from services.gateway.replica import Replica
+from services.gateway.settings import Settings, read_api_keys
+from services.hosting.envelope import unseal
+
+ATTEMPTS = 4
+FIRST_PAUSE_S = 0.2
+
+
+class RayBackends:
+    """The applications over Serve handles: gRPC transport, arrays by value."""
+
+    def __init__(self) -> None:
+        self._handles: dict[tuple[str, str], Any] = {}
+
+    async def call(
+        self, app: str, method: str, payload: bytes, context: Mapping[str, Any], *, read_only: bool
+    ) -> bytes:
+        reply: bytes = await self._ask(app, method, payload, dict(context), attempts=ATTEMPTS if read_only else 1)
+        return reply
+
+    async def catalogue(self) -> list[dict[str, Any]]:
+        found = await asyncio.gather(*(self._ask(app, "catalogue", attempts=1) for app in MODEL_APPS))
+        return [{**entry, "app": app} for app, part in zip(MODEL_APPS, found, strict=True) for entry in part]
+
+    async def infer(
+        self, app: str, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        outputs: dict[str, np.ndarray] = await self._ask(
+            app, "infer", model, version, dict(inputs), dict(parameters), attempts=ATTEMPTS
+        )
+        return outputs
+
+    async def _ask(self, app: str, method: str, *arguments: Any, attempts: int) -> Any:
+        """The unsealed reply. When a replica dies at work another is asked only if ``attempts`` allows it."""
+        pause = FIRST_PAUSE_S
+        for left in reversed(range(attempts)):
+            try:
+                handle = self._handles.get((app, method)) or await self._open(app, method)
+                return unseal(await handle.remote(*arguments))
+            except ServiceError:
+                raise
+            except Exception as error:
+                fault = _translated(error, app)
+                self._handles.pop((app, method), None)
+                if not left or not isinstance(fault, Unavailable):
+                    raise fault from None
+            await asyncio.sleep(pause)
+            pause *= 2
+        raise AssertionError("the last attempt either returns or raises")
+
+    async def _open(self, app: str, method: str) -> Any:
+        handle = await asyncio.to_thread(serve.get_app_handle, app)
+        handle = handle.options(method_name=method, _by_reference=False)
+        self._handles[app, method] = handle
+        return handle
+
+
+def _translated(error: Exception, app: str) -> ServiceError:
+    """Ray's exceptions carry tracebacks, addresses and the caller's data in their texts; none of that goes on."""
+    from ray.exceptions import RayActorError, RayTaskError
+    from ray.serve.exceptions import BackPressureError
+
+    if isinstance(error, BackPressureError):
+        return Overloaded(f"the queue of {app} is full")
+    if isinstance(error, RayActorError):
+        return Unavailable(f"a replica of {app} went away while it answered", reason="REPLICA_LOST")
+    if isinstance(error, RayTaskError):
+        return Internal("an unexpected fault; the platform's log has the details")
+    return Unavailable(f"{app} is not served at the moment", reason="APP_UNAVAILABLE", retry_after_s=2.0)
+
+
+@serve.deployment
+class Gateway:
+    """One replica of the edge. Ready when its ports are open."""
+
+    async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]
+        checked = Settings.model_validate(settings)
+        edge = open_edge(
+            checked,
+            backends=RayBackends(),
+            ledger=await asyncio.to_thread(open_ledger, checked.ledger_url),
+            store=await asyncio.to_thread(open_object_store, checked.store_url),
+            telemetry=open_telemetry(),
+            keys=read_api_keys(),
+        )
+        self._replica = Replica(edge)
+        await self._replica.start()
+
+    def check_health(self) -> None:
+        self._replica.check()
+
+    async def __del__(self) -> None:
+        await self._replica.stop()

@@ -1,0 +1,122 @@
+"""Gauges computed from the ledger at scrape time: progress of operations, and the fairness of the latest audits.
+
+Nothing here is held in a process, so the numbers survive restarts and are the same on every replica. Label values come
+from cohort schemas, the model registry and audits' specs; there is a cap on the number of series all the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from services.adapters.ledger import Ledger
+from services.errors import ServiceError
+
+MOST_SERIES = 2000
+MOST_AUDITS = 50
+LONGEST_VALUE = 80
+KEPT_S = 2.0  # several scrapers at once ask the ledger once
+
+CELL_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "group")
+GAP_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "definition")
+
+
+class LedgerMetrics:
+    """A Prometheus collector over the ledger."""
+
+    def __init__(self, ledger: Ledger, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._kept: list[Metric] = []
+        self._kept_at = -float("inf")
+
+    def collect(self) -> Iterable[Metric]:
+        """All families; while the ledger is away only the gauge that says so."""
+        if self._clock() - self._kept_at > KEPT_S:
+            up = GaugeMetricFamily("evenhand_ledger_up", "1 while the ledger answers.")
+            try:
+                self._kept = [*self._operations(), *self._fairness(), up]
+                up.add_metric([], 1)
+            except ServiceError:
+                self._kept = [up]
+                up.add_metric([], 0)
+            self._kept_at = self._clock()
+        return self._kept
+
+    def _operations(self) -> Iterator[Metric]:
+        states, done, total = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+        operations, _ = self._ledger.list_operations(page_size=500)
+        for operation in operations:
+            states[operation.kind, operation.state] += 1
+            if operation.state == "running":
+                done[operation.kind] += operation.rows_done
+                total[operation.kind] += operation.rows_total
+        family = GaugeMetricFamily("evenhand_operations", "Operations among the latest 500.", labels=["kind", "state"])
+        for (kind, state), count in sorted(states.items()):
+            family.add_metric([_value(kind), state], count)
+        yield family
+        for name, text, rows in (
+            ("evenhand_operation_rows_done", "Committed rows of running operations.", done),
+            ("evenhand_operation_rows_total", "All rows of running operations.", total),
+        ):
+            family = GaugeMetricFamily(name, text, labels=["kind"])
+            for kind, count in sorted(rows.items()):
+                family.add_metric([_value(kind)], count)
+            yield family
+
+    def _fairness(self) -> Iterator[Metric]:
+        audits, _ = self._ledger.list_resources("audit", page_size=MOST_AUDITS, state="STATE_SUCCEEDED")
+        cells = _Family("evenhand_subgroup_metric", "A metric within a group, as the latest audit found it.")
+        counts = _Family("evenhand_subgroup_n", "Records behind evenhand_subgroup_metric.")
+        gaps = _Family("evenhand_fairness_gap", "A gap between groups, as the latest audit found it.")
+        for body in audits:  # newest first: what an older audit says about the same thing is history
+            cohort = str((body.get("spec") or {}).get("cohort", ""))
+            gauges = body.get("gauges") or {}
+            for cell in gauges.get("cells") or ():
+                key = _key(cohort, cell, CELL_LABELS)
+                cells.put(key, cell.get("estimate"))
+                counts.put(key, cell.get("records"))
+            for gap in gauges.get("gaps") or ():
+                gaps.put(_key(cohort, gap, GAP_LABELS), gap.get("estimate"))
+        room, dropped = MOST_SERIES, 0
+        for family, labels in ((gaps, GAP_LABELS), (cells, CELL_LABELS), (counts, CELL_LABELS)):
+            metric, left_out = family.metric(labels, room)
+            room -= len(metric.samples)
+            dropped += left_out
+            yield metric
+        yield GaugeMetricFamily("evenhand_series_dropped", "Fairness series over the cap of 2,000.", value=dropped)
+
+
+class _Family:
+    """Values of one metric by label values; the first value put for a key stays."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name, self._text = name, text
+        self._values: dict[tuple[str, ...], float] = {}
+
+    def put(self, key: tuple[str, ...], value: Any) -> None:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._values.setdefault(key, float(value))
+
+    def metric(self, labels: Iterable[str], room: int) -> tuple[GaugeMetricFamily, int]:
+        family = GaugeMetricFamily(self._name, self._text, labels=list(labels))
+        for key in list(self._values)[:room]:
+            family.add_metric(list(key), self._values[key])
+        return family, max(0, len(self._values) - room)
+
+
+def _key(cohort: str, entry: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[str, ...]:
+    found = defaultdict(str, {name: _value(entry.get(name)) for name in labels})
+    found["cohort"] = _value(cohort.removeprefix("cohorts/"))
+    return tuple(found[name] for name in labels)
+
+
+def _value(given: Any) -> str:
+    """A label's value: short, and without control characters."""
+    text = "" if given is None else str(given)
+    return "".join(character for character in text[:LONGEST_VALUE] if character.isprintable())

@@ -1,0 +1,59 @@
+"""ModelService out of the catalogue."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from evenhand.resources.v1 import model_pb2
+from evenhand.resources.v1 import model_service_pb2 as pb
+
+from services.errors import OutOfRange, PageTokenMismatch
+from services.gateway.calls import Call
+from services.gateway.catalogue import Catalogue
+from services.gateway.wire import model_message
+
+DEFAULT_PAGE, LARGEST_PAGE = 50, 500
+_TOKEN_PREFIX = "models/"
+
+
+class Models:
+    """The handlers, by method name."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def GetModel(self, request: pb.GetModelRequest, call: Call) -> model_pb2.Model:
+        """The highest version of a model."""
+        served = await self._catalogue.find(request.name.removeprefix("models/"))
+        return model_message(served.entry)
+
+    async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
+        """The highest version of each model, ordered by name. A token names the last model of the page before."""
+        if request.page_size < 0:
+            raise OutOfRange(f"page_size is {request.page_size}, expected 0 or more", field="page_size")
+        size = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
+        models = await self._catalogue.models()
+        after = _read_token(request.page_token)
+        rest = [name for name in models if name > after]
+        page = rest[:size]
+        return pb.ListModelsResponse(
+            models=[model_message(models[name][-1].entry) for name in page],
+            next_page_token=_make_token(page[-1]) if len(rest) > size else "",
+        )
+
+
+def _make_token(name: str) -> str:
+    return base64.urlsafe_b64encode((_TOKEN_PREFIX + name).encode()).decode().rstrip("=")
+
+
+def _read_token(token: str) -> str:
+    if not token:
+        return ""
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    if not text.startswith(_TOKEN_PREFIX):
+        raise PageTokenMismatch("page_token was not made by a list of models", field="page_token")
+    return text.removeprefix(_TOKEN_PREFIX)

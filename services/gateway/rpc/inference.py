@@ -1,0 +1,168 @@
+"""inference.GRPCInferenceService in tritonclient's own message classes: a second copy of them would clash with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError
+from tritonclient.grpc import service_pb2
+
+from services.errors import InvalidInput, NotFound, ServiceError
+from services.gateway import steps
+from services.gateway.calls import Call
+from services.gateway.catalogue import Served
+from services.gateway.open_inference import (
+    Answer,
+    GivenTensor,
+    OpenInference,
+    Request,
+    model_config,
+    model_metadata,
+    server_metadata,
+)
+from services.gateway.rpc.door import Door, Handler
+
+pb: Any = service_pb2  # its messages have no type stubs
+SERVICE: str = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+CONTENTS = {"FP32": "fp32_contents", "FP64": "fp64_contents"}
+
+
+class Readiness(Protocol):
+    @property
+    def ready(self) -> bool: ...
+
+
+def inference_handlers(protocol: OpenInference, readiness: Readiness, door: Door) -> dict[str, Handler]:
+    """Handlers by method name. Methods of Triton's that are not listed here are UNIMPLEMENTED."""
+
+    async def server_live(payload: bytes, call: Call) -> Any:
+        return pb.ServerLiveResponse(live=True)
+
+    async def server_ready(payload: bytes, call: Call) -> Any:
+        return pb.ServerReadyResponse(ready=readiness.ready)
+
+    async def server_description(payload: bytes, call: Call) -> Any:
+        return pb.ServerMetadataResponse(**server_metadata())
+
+    async def model_ready(payload: bytes, call: Call) -> Any:
+        request = _parse(pb.ModelReadyRequest, payload)
+        try:
+            await protocol.catalogue.find(request.name, request.version)
+        except NotFound:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def find(message_class: Any, payload: bytes) -> Served:
+        request = _parse(message_class, payload)
+        return await protocol.catalogue.find(request.name, request.version)
+
+    async def model_description(payload: bytes, call: Call) -> Any:
+        served = await find(pb.ModelMetadataRequest, payload)
+        versions = [other.version for other in (await protocol.catalogue.models())[served.name]]
+        return ParseDict(model_metadata(served, versions), pb.ModelMetadataResponse())
+
+    async def model_configuration(payload: bytes, call: Call) -> Any:
+        served = await find(pb.ModelConfigRequest, payload)
+        return ParseDict({"config": model_config(served)}, pb.ModelConfigResponse())
+
+    async def repository_index(payload: bytes, call: Call) -> Any:
+        models = await protocol.catalogue.models()
+        reply = pb.RepositoryIndexResponse()
+        for served in (served for versions in models.values() for served in versions):
+            reply.models.add(name=served.name, version=served.version, state="READY")
+        return reply
+
+    async def infer(payload: bytes, call: Call) -> Any:
+        return await answer(_parse(pb.ModelInferRequest, payload), call)
+
+    async def answer(request: Any, call: Call) -> Any:
+        return response_message(request.id, await protocol.infer(call, asked(request)))
+
+    async def stream(payloads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Any]:
+        # Answers come in the order of the requests; one that fails says so in its place and the stream goes on.
+        async for payload in payloads:
+            reply = pb.ModelStreamInferResponse()
+            try:
+                request = _parse(pb.ModelInferRequest, payload)
+                reply.infer_response.id = request.id
+                reply.infer_response.CopyFrom(await answer(request, call))
+            except ServiceError as error:
+                reply.error_message = error.message
+                reply.infer_response.parameters["reason"].string_param = error.reason
+            reply.infer_response.parameters["triton_final_response"].bool_param = True
+            yield reply
+
+    unary = {
+        "ServerLive": server_live,
+        "ServerReady": server_ready,
+        "ServerMetadata": server_description,
+        "ModelReady": model_ready,
+        "ModelMetadata": model_description,
+        "ModelConfig": model_configuration,
+        "RepositoryIndex": repository_index,
+        "ModelInfer": infer,
+    }
+    handlers = {name: door.unary(f"{SERVICE}/{name}", work) for name, work in unary.items()}
+    handlers["ModelStreamInfer"] = door.bidirectional(f"{SERVICE}/ModelStreamInfer", stream)
+    return handlers
+
+
+def asked(request: Any) -> Request:
+    """A ModelInferRequest apart from its wire form."""
+    return Request(
+        model=request.model_name,
+        version=request.model_version,
+        inputs=given_tensors(request),
+        outputs=[output.name for output in request.outputs],
+        parameters={key: _parameter(value) for key, value in request.parameters.items()},
+    )
+
+
+def given_tensors(request: Any) -> list[GivenTensor]:
+    """Inputs of a ModelInferRequest. ``raw_input_contents[i]`` belongs to ``inputs[i]``; typed contents will do too."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidInput(
+            f"{len(request.inputs)} inputs, but {len(raw)} raw_input_contents; there must be one for each",
+            field="raw_input_contents",
+            reason="INPUT_MISSING",
+        )
+    if raw:
+        return [GivenTensor(i.name, i.datatype, i.shape, raw=raw[at]) for at, i in enumerate(request.inputs)]
+    return [GivenTensor(i.name, i.datatype, i.shape, raw=None, numbers=_typed(i)) for i in request.inputs]
+
+
+def _typed(tensor: Any) -> Any:
+    steps.dtype_of(tensor.name, tensor.datatype)
+    if tensor.datatype not in CONTENTS:
+        raise InvalidInput(
+            f"{tensor.name!r}: {tensor.datatype} travels in raw_input_contents only",
+            field=f"inputs.{tensor.name}.contents",
+            reason="TENSOR_DATA_INVALID",
+        )
+    return getattr(tensor.contents, CONTENTS[tensor.datatype])
+
+
+def response_message(request_id: str, answer: Answer) -> Any:
+    """ModelInferResponse with its outputs as raw bytes."""
+    reply = pb.ModelInferResponse(model_name=answer.served.name, model_version=answer.served.version, id=request_id)
+    for name, array in answer.outputs.items():
+        reply.outputs.add(name=name, datatype="FP32", shape=array.shape)
+        reply.raw_output_contents.append(steps.bytes_from_array(array))
+    return reply
+
+
+def _parse(message_class: Any, payload: bytes) -> Any:
+    try:
+        return message_class.FromString(payload)
+    except DecodeError:
+        raise InvalidInput(
+            f"the bytes are no {message_class.DESCRIPTOR.full_name}", reason="MESSAGE_MALFORMED"
+        ) from None
+
+
+def _parameter(value: Any) -> Any:
+    kind = value.WhichOneof("parameter_choice")
+    return getattr(value, kind) if kind else None

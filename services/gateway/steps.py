@@ -1,0 +1,104 @@
+"""Tensors of the Open Inference Protocol as arrays: bytes or numbers in, checked float32 out. Knows no wire format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from services.errors import InvalidInput, NonFinite, ShapeMismatch, TooLarge
+
+DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2"), "FP64": np.dtype("<f8")}
+MOST_EXTENTS = 8
+
+
+def count_elements(name: str, shape: Sequence[int], limit: int) -> int:
+    """Number of values of ``shape``, computed without overflow and before anything is allocated."""
+    if len(shape) > MOST_EXTENTS or any(extent < 1 for extent in shape):
+        raise ShapeMismatch(
+            f"{name!r} may have {MOST_EXTENTS} extents, each at least 1, got {_text(shape)}",
+            field=f"inputs.{name}.shape",
+        )
+    elements = math.prod(shape)
+    if elements > limit:
+        raise TooLarge(f"{name!r} has more values than a request may have, {limit}", field=f"inputs.{name}.shape")
+    return elements
+
+
+def dtype_of(name: str, datatype: str) -> np.dtype[Any]:
+    """numpy's dtype for FP32, FP16 or FP64, little-endian."""
+    if datatype not in DATATYPES:
+        raise ShapeMismatch(
+            f"{name!r} has datatype {datatype[:20]!r}; accepted are {', '.join(DATATYPES)}",
+            field=f"inputs.{name}.datatype",
+            reason="DATATYPE_UNSUPPORTED",
+        )
+    return DATATYPES[datatype]
+
+
+def array_from_bytes(
+    name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview, limit: int
+) -> np.ndarray[Any, Any]:
+    """Little-endian row-major values as float32 of ``shape``; for FP32 a read-only view on ``raw``, not a copy."""
+    dtype, elements = dtype_of(name, datatype), count_elements(name, shape, limit)
+    if len(raw) != elements * dtype.itemsize:
+        raise ShapeMismatch(
+            f"{name!r}: shape {_text(shape)} of {datatype} needs {elements * dtype.itemsize} bytes, got {len(raw)}",
+            field=f"inputs.{name}",
+        )
+    return _finite(name, np.frombuffer(raw, dtype).reshape(shape).astype(np.float32, copy=False))
+
+
+def array_from_numbers(
+    name: str, datatype: str, shape: Sequence[int], numbers: Any, limit: int
+) -> np.ndarray[Any, Any]:
+    """A flat or nested sequence of numbers as float32 of ``shape``."""
+    dtype_of(name, datatype)
+    elements = count_elements(name, shape, limit)
+    try:
+        values = np.asarray(numbers)
+    except (TypeError, ValueError, OverflowError):
+        values = np.asarray(None)
+    if values.dtype.kind not in "iuf":
+        raise InvalidInput(
+            f"{name!r} must be a list of numbers, flat or nested like its shape",
+            field=f"inputs.{name}.data",
+            reason="TENSOR_DATA_INVALID",
+        )
+    if values.size != elements:
+        raise ShapeMismatch(
+            f"{name!r}: shape {_text(shape)} needs {elements} values, got {values.size}", field=f"inputs.{name}.data"
+        )
+    with np.errstate(over="ignore"):
+        return _finite(name, values.reshape(shape).astype(np.float32))
+
+
+def bytes_from_array(array: np.ndarray[Any, Any]) -> bytes:
+    """Little-endian row-major float32."""
+    return np.ascontiguousarray(array, "<f4").tobytes()
+
+
+def check_shape(name: str, shape: Sequence[int], expected: Sequence[int], model: str) -> None:
+    """``expected`` has -1 where any extent will do."""
+    fits = len(shape) == len(expected) and all(
+        wanted in (-1, got) for got, wanted in zip(shape, expected, strict=False)
+    )
+    if not fits:
+        raise ShapeMismatch(
+            f"{model} takes {name!r} with shape {_text(expected)}, got {_text(shape)}", field=f"inputs.{name}.shape"
+        )
+
+
+def _finite(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    # The sum is NaN or infinite if any value is; only then is the slower question worth asking, for it may overflow.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(array.sum()) and not np.isfinite(array).all():
+            raise NonFinite(f"{name!r} has NaN or infinite values", field=f"inputs.{name}")
+    return array
+
+
+def _text(shape: Sequence[int]) -> str:
+    shown = ", ".join(str(extent)[:20] for extent in list(shape)[:8])
+    return f"({shown}{', …' if len(shape) > 8 else ''})"

@@ -1,0 +1,122 @@
+"""The API's methods, read off the protos once: what each is called, who answers it, and how bytes become messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evenhand.audit.v1 import audit_service_pb2
+from evenhand.classification.v1 import classification_service_pb2
+from evenhand.cohort.v1 import cohort_service_pb2
+from evenhand.reconstruction.v1 import reconstruction_service_pb2
+from evenhand.resources.v1 import model_pb2, model_service_pb2
+from evenhand.training.v1 import training_service_pb2
+from google.api import annotations_pb2, http_pb2
+from google.longrunning import operations_pb2
+from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from services.errors import InvalidInput
+
+# Which application answers a service. "" means the gateway itself, from the ledger, the object store or the catalogue.
+APP_OF_SERVICE = {
+    "evenhand.audit.v1.AuditService": "audit",
+    "evenhand.classification.v1.ClassificationService": "classifiers",
+    "evenhand.cohort.v1.CohortService": "audit",
+    "evenhand.reconstruction.v1.ReconstructionService": "reconstruction",
+    "evenhand.resources.v1.ModelService": "",
+    "evenhand.training.v1.TrainingService": "training",
+    "google.longrunning.Operations": "",
+}
+
+_FILES = (
+    audit_service_pb2,
+    classification_service_pb2,
+    cohort_service_pb2,
+    model_service_pb2,
+    reconstruction_service_pb2,
+    training_service_pb2,
+    operations_pb2,
+)
+
+# WaitOperation has no HTTP rule of Google's; this one follows the pattern of the others.
+_WAIT_RULE = http_pb2.HttpRule(post="/v1/{name=operations/**}:wait", body="*")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of the API. ``name`` is "<service's full name>/<method>", as in metrics and gRPC paths."""
+
+    name: str
+    service: str
+    short: str
+    app: str
+    request: type[Message]
+    reply: type[Message]
+    rule: http_pb2.HttpRule
+    read_only: bool
+    streaming: bool
+
+    def parse(self, payload: bytes) -> Message:
+        """The request message, or InvalidInput where the bytes are none."""
+        try:
+            return self.request.FromString(payload)
+        except DecodeError:
+            raise InvalidInput(
+                f"the bytes are no {self.request.DESCRIPTOR.full_name}", reason="MESSAGE_MALFORMED"
+            ) from None
+
+
+def _read(method: MethodDescriptor) -> Method:
+    service = method.containing_service.full_name
+    options = method.GetOptions()
+    rule = options.Extensions[annotations_pb2.http]
+    return Method(
+        name=f"{service}/{method.name}",
+        service=service,
+        short=method.name,
+        app=APP_OF_SERVICE[service],
+        request=message_factory.GetMessageClass(method.input_type),
+        reply=message_factory.GetMessageClass(method.output_type),
+        rule=_WAIT_RULE if method.name == "WaitOperation" else rule,
+        read_only=options.idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+        or method.name in ("GetOperation", "ListOperations", "WaitOperation"),
+        streaming=method.client_streaming or method.server_streaming,
+    )
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for file in _FILES
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in map(_read, service.methods)
+}
+
+
+_TASKS = {
+    "reconstruction": model_pb2.TASK_RECONSTRUCTION,
+    "classification": model_pb2.TASK_CLASSIFICATION,
+    "segmentation": model_pb2.TASK_SEGMENTATION,
+    "attribute-classification": model_pb2.TASK_ATTRIBUTE_CLASSIFICATION,
+}
+
+
+def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
+    """An entry of a catalogue (``model.yaml`` as plain data, with its digest) as the API's Model."""
+    return model_pb2.Model(
+        name=f"models/{entry['name']}",
+        version=entry["version"],
+        task=_TASKS.get(entry["task"], model_pb2.TASK_UNSPECIFIED),
+        family=entry["family"],
+        input=model_pb2.PixelSpec(**entry["input"]),
+        output=model_pb2.PixelSpec(**entry["output"]) if entry.get("output") else None,
+        labels=entry.get("labels") or (),
+        thresholds=entry.get("thresholds") or {},
+        digest=entry.get("digest", ""),
+        licence=entry.get("licence", ""),
+        training_digest=str((entry.get("training") or {}).get("digest", "")),
+        backend=entry.get("backend", "torch"),
+        scores=entry.get("scores") or {},
+    )
