@@ -56,7 +56,7 @@ def serve_in_this_process(settings: Settings) -> None:
     serve.run_many(targets, wait_for_applications_running=True)
     while not stop() and ray.is_initialized():
         time.sleep(0.2)
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()  # type: ignore[no-untyped-call]
 
 
