@@ -38,7 +38,6 @@ def serve_in_this_process(settings: Settings) -> None:
     from ray.serve.schema import ServeDeploySchema
 
     config = ServeDeploySchema.model_validate(yaml.safe_load(settings.config.read_text("utf-8")))
-    stop = _signalled()
     ray.init(
         address="local",
         include_dashboard=False,
@@ -48,6 +47,7 @@ def serve_in_this_process(settings: Settings) -> None:
         _temp_dir=str(settings.ray_dir),
         _node_ip_address="127.0.0.1",
     )
+    stop = _signalled()  # after ray.init, which installs handlers of its own
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
     targets = [
         serve.RunTarget(_build(app.import_path, app.args), name=app.name, route_prefix=None)
