@@ -31,6 +31,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from services.adapters.status import status_from_error, trailing_metadata
 from services.errors import Cancelled, Conflict, FailedPrecondition, InvalidInput, NotFound, ServiceError
 
+UNTESTED = ["noise_floor", "corrected", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict"]
 CHUNK = 1000  # bytes per message of an artifact: small, so that streams have many messages
 SERVICES = (
     "evenhand.audit.v1.AuditService",
@@ -55,8 +56,8 @@ class Twin(
     """Keeps everything in memory, answers as the API says, and fails where a test asks it to.
 
     ``failures[method]`` is a list of errors to answer the next calls with. ``lost_replies[method]`` counts calls that
-    do their work and whose reply is lost. ``step_s`` is how long an operation takes per tenth of its rows;
-    ``hold`` keeps operations from ending until it is set.
+    do their work and whose reply is lost. Operations do a quarter of their rows at each WaitOperation, and do not end
+    before ``hold`` is set. ``cut_after`` ends an artifact's stream before that message.
     """
 
     def __init__(self) -> None:
@@ -154,7 +155,7 @@ class Twin(
         return copy
 
     def _advance(self, name: str) -> None:
-        """A tenth of the rows further; at the end the outcome."""
+        """A quarter of the rows further; at the end the outcome."""
         with self._lock:
             operation = self.operations[name]
             if operation.done:
@@ -282,13 +283,16 @@ class Twin(
                 audit_pb2.Artifact(filename=key, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
                 for key, data in self.artifacts.items()
             ]
-            audit = audit_pb2.Audit(
-                name=name, spec=request.spec, state=audit_pb2.Audit.STATE_SUCCEEDED, artifacts=listed
-            )
-            audit.operation = next(key for key in self.operations if self.outcomes[key] is outcome)
-            self.audits[name] = audit
-            return audit
+            self.audits[name].state = audit_pb2.Audit.STATE_SUCCEEDED
+            self.audits[name].artifacts.extend(listed)
+            return self.audits[name]
 
+        self.audits[name] = audit_pb2.Audit(
+            name=name,
+            spec=request.spec,
+            state=audit_pb2.Audit.STATE_RUNNING,
+            operation=f"operations/{len(self.operations) + 1}",
+        )
         metadata = audit_service_pb2.CreateAuditMetadata(stage="queued", rows_total=400, eta_s=-1, audit=name)
         return self._start("CreateAudit", request, context, metadata, outcome)
 
@@ -435,7 +439,7 @@ def demo_report() -> dict[str, Any]:
             quality = {"pipeline": pipeline, "task": "image-quality", "label": None, "metric": "psnr"}
             cells.append({**quality, "attribute": "", "group": "overall", **size, "positives": None, "estimate": psnr})
         measured = {"metric": "tpr", "attribute": "sex", "definition": "eop", "estimate": abs(0.8 - women)}
-        untested = dict.fromkeys("noise_floor corrected ci_low ci_high p_value p_adjusted verdict".split())
+        untested = dict.fromkeys(UNTESTED)
         gaps.append({**reading, **measured, **untested, "excluded_groups": []})
     report = {
         "schema_version": "1",
@@ -446,7 +450,7 @@ def demo_report() -> dict[str, Any]:
             {
                 **{"baseline": "original", "candidate": "degraded", "task": "classification", "label": "Edema"},
                 **{"metric": "tpr", "attribute": "sex", "definition": "eop", "estimate": 0.39},
-                **dict.fromkeys("ci_low ci_high p_value p_adjusted verdict".split()),
+                **dict.fromkeys(UNTESTED[2:]),
             }
         ],
         "methods": {"naïve": "π ≈ 3.0"},

@@ -24,6 +24,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),  # calls.Retry decides, with knowledge of what may be repeated
     ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),  # shorter than the pauses between attempts, which would else be idle
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 
 

@@ -227,7 +227,7 @@ def error_from_rpc(error: grpc.RpcError) -> EvenhandError:
     code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
     text = str(error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else str(error)
     if code is grpc.StatusCode.UNAVAILABLE:  # no details: the transport speaks, not the platform
-        return Unavailable(f"no connection: {text}", reason="UNREACHABLE")
+        return Unavailable(f"no connection: {text.rpartition(': ')[2]}", reason="UNREACHABLE")
     return _BY_STATUS.get(code.name, EvenhandError)(text or code.name)
 
 

@@ -1,0 +1,138 @@
+"""`evenhand audits`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.commands.console import (
+    AsJson,
+    Limit,
+    RequestId,
+    Watch,
+    connected,
+    follow,
+    out,
+    print_fields,
+    print_items,
+    print_json,
+)
+from evenhand.reports import AuditReport
+from evenhand.spec import spec_proto
+from evenhand.summary import group_rates, missed_most, pipeline_summary, rich_table
+
+app = typer.Typer(help="Audits: a cohort through pipelines, by groups.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="audits/… or what follows the slash.")]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    *,
+    spec: Annotated[Path, typer.Argument(help="YAML file with cohort, pipelines and attributes.")],
+    cohort: Annotated[str, typer.Option(help="Use this cohort instead of the one the file names.")] = "",
+    name: Annotated[str, typer.Option(help="What people will call it.")] = "",
+    watch: Watch = False,
+    request_id: RequestId = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start an audit.
+
+    Example: evenhand audits create audit.yaml --cohort cohorts/1b2c --watch
+    """
+    with connected(context) as client:
+        operation = client.audits.create(spec_proto(spec, cohort=cohort), display_name=name, request_id=request_id)
+        if watch:
+            resume = f"evenhand audits watch {operation.metadata.resource or operation.name}"
+            print_fields(follow(operation, resume=resume).to_dict(), as_json=as_json)
+        else:
+            print_fields(operation.to_dict(), as_json=as_json)
+
+
+@app.command("list")
+def list_audits(
+    context: typer.Context,
+    cohort: Annotated[str, typer.Option(help="Only audits of this cohort.")] = "",
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Audits, newest first."""
+    with connected(context) as client:
+        items = [audit.to_dict() for audit in client.audits.list(cohort=cohort, limit=limit)]
+    print_items(items, ["name", "display_name", "state", "cohort", "create_time"], as_json=as_json)
+
+
+@app.command()
+def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """One audit: what was asked, where it stands, what it left."""
+    with connected(context) as client:
+        print_fields(client.audits.get(name).to_dict(), as_json=as_json)
+
+
+@app.command()
+def watch(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Wait for an audit with a progress bar. Ctrl-C stops the watching, not the audit."""
+    with connected(context) as client:
+        if name.startswith("operations/"):
+            operation = client.operations.get(name)
+        else:
+            operation = client.audits.get(name).operation()
+        print_fields(follow(operation, resume=f"evenhand audits watch {name}").to_dict(), as_json=as_json)
+
+
+@app.command()
+def cancel(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Stop an audit."""
+    with connected(context) as client:
+        operation = client.audits.get(name).operation()
+        operation.cancel()
+    print_fields({"cancelling": name, "operation": operation.name}, as_json=as_json)
+
+
+@app.command()
+def delete(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Forget a finished audit."""
+    with connected(context) as client:
+        client.audits.delete(name)
+    print_fields({"deleted": name}, as_json=as_json)
+
+
+@app.command()
+def download(
+    context: typer.Context,
+    name: Name,
+    filenames: Annotated[list[str] | None, typer.Argument(help="Artifacts; all of them by default.")] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder to write into.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Write an audit's artifacts into a folder, each checked against its sha256.
+
+    Example: evenhand audits download audits/1b2c report.html predictions.parquet --out results
+    """
+    with connected(context) as client:
+        paths = client.audits.get(name).download(folder, filenames or ())
+    print_items(
+        [{"file": str(path), "bytes": path.stat().st_size} for path in paths], ["file", "bytes"], as_json=as_json
+    )
+
+
+@app.command()
+def report(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """The report in short; --json prints it whole."""
+    with connected(context) as client:
+        found = client.audits.get(name).report()
+    if as_json:
+        print_json(found.plain)
+    else:
+        print_report(found)
+
+
+def print_report(report: AuditReport) -> None:
+    """Pipelines side by side, rates by group, and where cases are missed most."""
+    out.print(rich_table(pipeline_summary(report), "Pipelines"))
+    out.print(rich_table(group_rates(report), "Mean TPR by group"))
+    worst = missed_most(report)
+    if not worst.empty:
+        out.print(rich_table(worst, "Cases found less often than by the baseline"))

@@ -1,0 +1,84 @@
+"""`evenhand cohorts`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenhand.commands.console import AsJson, Limit, RequestId, Watch, connected, follow, out, print_fields, print_items
+from evenhand.errors import InvalidInput
+from evenhand.summary import rich_table
+
+app = typer.Typer(help="Cohorts: images with patient attributes and labels.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="cohorts/… or what follows the slash.")]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    *,
+    schema: Annotated[str, typer.Option(help="YAML file, or chexpert, ucsf-pdgm, phantom-chest, phantom-brain.")],
+    images: Annotated[Path | None, typer.Option(help="Folder to send. Only files that the table names go.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Folder on the server instead: nothing is sent.")] = None,
+    table: Annotated[Path | None, typer.Option(help="CSV with one row per record.")] = None,
+    name: Annotated[str, typer.Option(help="What people will call it.")] = "",
+    watch: Watch = False,
+    request_id: RequestId = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a cohort from a folder of images and a table.
+
+    Example: evenhand cohorts create --images dicoms --table rows.csv --schema schema.yaml --watch
+    """
+    if (images is None) == (folder is None):
+        raise typer.BadParameter("name exactly one of --images and --folder")
+    with connected(context) as client:
+        if images is not None:
+            operation = client.cohorts.create(
+                images, table=table, schema=schema, display_name=name, request_id=request_id
+            )
+        else:
+            operation = client.cohorts.create_from_folder(
+                str(folder), table=table, schema=schema, display_name=name, request_id=request_id
+            )
+        if watch:
+            cohort = follow(operation, resume=f"evenhand operations wait {operation.name}")
+            print_fields(cohort.to_dict(), as_json=as_json)
+        else:
+            print_fields(operation.to_dict(), as_json=as_json)
+
+
+@app.command("list")
+def list_cohorts(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
+    """Cohorts, newest first."""
+    with connected(context) as client:
+        items = [cohort.to_dict() for cohort in client.cohorts.list(limit)]
+    print_items(items, ["name", "display_name", "patients", "records", "refused_count", "modality"], as_json=as_json)
+
+
+@app.command()
+def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """One cohort: its attributes, labels and refused rows."""
+    with connected(context) as client:
+        cohort = client.cohorts.get(name)
+    if as_json:
+        print_fields(cohort.to_dict(), as_json=True)
+        return
+    tables = {"attributes", "labels", "refused"}
+    print_fields({key: value for key, value in cohort.to_dict().items() if key not in tables}, as_json=False)
+    out.print(rich_table(cohort.to_pandas(), "Attributes"))
+    print_items(cohort.to_dict()["labels"], ["name", "positives", "negatives", "missing"], as_json=False)
+    if cohort.refused_count:
+        out.print(rich_table(cohort.refused, "Refused rows"))
+
+
+@app.command()
+def delete(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Forget a cohort that no unfinished audit uses."""
+    if not name.strip("/"):
+        raise InvalidInput("name a cohort", field="name")
+    with connected(context) as client:
+        client.cohorts.delete(name)
+    print_fields({"deleted": name}, as_json=as_json)

@@ -1,0 +1,75 @@
+"""`evenhand demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evenhand.commands.audits import print_report
+from evenhand.commands.console import AsJson, connected, err, follow, out, print_json
+from evenhand.demo import ARTIFACTS, phantom_files, run_demo
+from evenhand.errors import FailedPrecondition
+from evenhand.operations import Operation
+from evenhand.reports import AuditReport
+
+
+def demo(
+    context: typer.Context,
+    *,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the artifacts.")] = Path("out/demo"),
+    patients: Annotated[int, typer.Option(min=1, help="Phantom patients.")] = 240,
+    world: Annotated[str, typer.Option(help="null, planted (women's findings are fainter) or confounded.")] = "planted",
+    seed: Annotated[int, typer.Option(help="Seeds phantoms and noise.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """The main job on phantoms: write chest radiographs, make a cohort, audit three pipelines, read the report.
+
+    The pipelines classify the original, a low-dose version of it, and a U-Net's reconstruction of that. In the planted
+    world women's findings are drawn fainter, so the report must show more missed cases among women.
+    """
+    phantoms = folder / "phantoms"
+    err.print(f"[bold]1/4[/bold] drawing {patients} phantom patients of the {world} world")
+    _write_phantoms(context, phantoms, patients, world, seed)
+    err.print("[bold]2/4[/bold] making the cohort, [bold]3/4[/bold] auditing")
+    with connected(context) as client:
+
+        def wait(operation: Operation[Any]) -> Any:
+            return follow(operation, resume=f"evenhand operations wait {operation.name}")
+
+        cohort, audit = run_demo(client, phantom_files(phantoms), folder, seed, wait)
+    report = AuditReport.load(folder / "report.json")
+    if as_json:
+        print_json({"cohort": cohort.name, "audit": audit.name, "digest": report.digest, "verified": report.verify()})
+        return
+    err.print(f"[bold]4/4[/bold] {cohort.patients} patients, {cohort.records} records, {cohort.refused_count} refused")
+    print_report(report)
+    _say_what_next(folder, audit.name, report)
+
+
+def _write_phantoms(context: typer.Context, folder: Path, patients: int, world: str, seed: int) -> None:
+    """Through the platform's own `phantoms write`, which joins this command line when the platform is installed."""
+    root: Any = context.find_root().command
+    if "phantoms" not in root.commands:
+        hint = "install evenhand-platform beside this client"
+        raise FailedPrecondition("the phantoms command is not installed", reason="PLUGIN_MISSING", hint=hint)
+    options = {"kind": "chest", "world": world, "patients": patients, "seed": seed, "out": folder}
+    arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    ended = root.commands["phantoms"].main(
+        args=["write", *arguments], prog_name="evenhand phantoms", standalone_mode=False
+    )
+    if isinstance(ended, int) and ended != 0:
+        raise typer.Exit(ended)
+
+
+def _say_what_next(folder: Path, audit: str, report: AuditReport) -> None:
+    state = "verified" if report.verify() else "DOES NOT VERIFY"
+    out.print(f"\nreport digest {report.digest[:16]}… {state}", highlight=False)
+    for filename in ARTIFACTS:
+        out.print(f"  {folder / filename}", highlight=False, soft_wrap=True)
+    out.print(f"\nOpen {folder / 'report.html'} in a browser. Then:", highlight=False, soft_wrap=True)
+    out.print(f"  evenhand report verify {folder / 'report.json'}", highlight=False, soft_wrap=True)
+    out.print(f"  evenhand audits show {audit}", highlight=False, soft_wrap=True)
+    out.print("  python -c \"import pandas as pd; print(pd.read_parquet('", end="", highlight=False)
+    out.print(f"{folder / 'predictions.parquet'}').head())\"", highlight=False, soft_wrap=True)

@@ -1,0 +1,43 @@
+"""`evenhand operations`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from evenhand.commands.console import AsJson, Limit, connected, follow, print_fields, print_items
+
+app = typer.Typer(help="Work in progress: ingests, audits, trainings.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="operations/… or what follows the slash.")]
+
+
+@app.command("list")
+def list_operations(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
+    """Operations, newest first."""
+    with connected(context) as client:
+        items = [operation.to_dict() for operation in client.operations.list(limit)]
+    print_items(items, ["name", "state", "stage", "done", "total", "unit", "resource"], as_json=as_json)
+
+
+@app.command()
+def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """One operation: its state and progress, and its error if it failed."""
+    with connected(context) as client:
+        print_fields(client.operations.get(name).to_dict(), as_json=as_json)
+
+
+@app.command()
+def wait(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Wait for an operation with a progress bar, then show what it made. Ctrl-C does not cancel it."""
+    with connected(context) as client:
+        made = follow(client.operations.get(name), resume=f"evenhand operations wait {name}")
+    print_fields(made.to_dict(), as_json=as_json)
+
+
+@app.command()
+def cancel(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Stop an operation. No error if it has ended."""
+    with connected(context) as client:
+        client.operations.get(name).cancel()
+    print_fields({"cancelling": name}, as_json=as_json)

@@ -1,0 +1,99 @@
+"""A report in a terminal: pipelines side by side, and the groups whose cases are missed most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from evenhand.reports import AuditReport
+
+READABLE = ("ok", "wide")
+WORST_SHOWN = 6
+
+
+def pipeline_summary(report: AuditReport) -> pd.DataFrame:
+    """One row per pipeline: mean over labels of overall AUROC and Dice, overall PSNR, the worst TPR gap per attribute.
+
+    The gap is EOP, the largest difference in TPR between groups, in the label where it is largest. Columns that no
+    pipeline has a value for are left out.
+    """
+    cells, gaps = report.cells.to_pandas(), report.gaps.to_pandas()
+    readable = cells[cells["state"].isin(READABLE) & (cells["group"] == "overall")]
+    means = readable.pivot_table(index="pipeline", columns="metric", values="estimate", aggfunc="mean")
+    order = list(dict.fromkeys(cells["pipeline"]))
+    summary = pd.DataFrame(index=pd.Index(order, name="pipeline"))
+    for metric, title in (("auroc", "mean AUROC"), ("dice", "mean Dice"), ("psnr", "PSNR dB")):
+        if metric in means:
+            summary[title] = means[metric]
+    eop = gaps[gaps["definition"] == "eop"]
+    for attribute in dict.fromkeys(eop["attribute"]):
+        of_attribute = eop[eop["attribute"] == attribute].dropna(subset=["estimate"])
+        worst = of_attribute.loc[of_attribute.groupby("pipeline")["estimate"].idxmax()].set_index("pipeline")
+        shown = worst["estimate"].map("{:.2f}".format) + " " + worst["label"].astype("str")
+        summary[f"worst TPR gap, {attribute}"] = shown
+    return summary.reset_index()
+
+
+def group_rates(report: AuditReport) -> pd.DataFrame:
+    """Mean TPR over labels of each group of each single attribute, one column per pipeline, widest attribute first.
+
+    Only labels whose cells can be read in every group of the attribute and in every pipeline count, so that all means
+    are over the same labels. ``labels`` says how many those are.
+    """
+    cells = report.cells.to_pandas()
+    tpr = cells[(cells["metric"] == "tpr") & (cells["group"] != "overall") & cells["state"].isin(READABLE)]
+    tpr = tpr[~tpr["attribute"].str.contains(",") & (tpr["group"] != "(missing)")]
+    rows: list[pd.DataFrame] = []
+    for attribute, of_attribute in tpr.groupby("attribute", sort=False):
+        wide = of_attribute.pivot_table(index="label", columns=["group", "pipeline"], values="estimate").dropna()
+        if wide.empty:
+            continue
+        means = wide.mean().unstack("pipeline").reindex(columns=list(dict.fromkeys(tpr["pipeline"])))
+        means.insert(0, "labels", len(wide))
+        means.insert(0, "attribute", attribute)
+        rows.append(means.reset_index())
+    rows.sort(key=_spread, reverse=True)
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["attribute", "group", "labels"])
+
+
+def _spread(rates: pd.DataFrame) -> float:
+    values = rates.drop(columns=["attribute", "group", "labels"])
+    return float((values.max() - values.min()).max())
+
+
+def missed_most(report: AuditReport) -> pd.DataFrame:
+    """The readable (pipeline, label, group) whose TPR fell most below the baseline's in the same group."""
+    changes = report.changes.to_pandas()
+    cells = report.cells.to_pandas()
+    if changes.empty:
+        return pd.DataFrame()
+    baseline = changes["baseline"].iloc[0]
+    tpr = cells[(cells["metric"] == "tpr") & (cells["group"] != "overall") & cells["state"].isin(READABLE)]
+    keys = ["label", "attribute", "group"]
+    before = tpr[tpr["pipeline"] == baseline][[*keys, "estimate"]].rename(columns={"estimate": "TPR before"})
+    after = tpr[tpr["pipeline"] != baseline][["pipeline", *keys, "positives", "estimate"]]
+    both = after.rename(columns={"estimate": "TPR after"}).merge(before, on=keys)
+    both["change"] = both["TPR after"] - both["TPR before"]
+    columns = ["pipeline", "label", "attribute", "group", "positives", "TPR before", "TPR after", "change"]
+    worst: pd.DataFrame = both[columns].sort_values("change", kind="stable").head(WORST_SHOWN)
+    return worst
+
+
+def rich_table(frame: pd.DataFrame, title: str = "") -> Table:
+    """A frame as a terminal table; numbers to three figures, missing values blank."""
+    table = Table(title=title or None, title_justify="left")
+    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
+        table.add_column(str(column), justify="right" if pd.api.types.is_numeric_dtype(kind) else "left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(_shown(value) for value in row))
+    return table
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:.3g}"
+    if isinstance(value, list | dict):
+        return str(len(value))
+    return "" if value is None or value is pd.NA else str(value)
