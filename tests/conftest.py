@@ -51,8 +51,8 @@ def postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres) -> str:
-    """The SQLAlchemy URL of a fresh, empty PostgreSQL database."""
-    return postgres_server.new_database()
+    """The SQLAlchemy URL of a fresh, empty PostgreSQL schema."""
+    return postgres_server.new_url()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -61,8 +61,8 @@ def new_ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[
     if request.param == "sqlite":
         numbers = count()
         return lambda: f"sqlite:///{tmp_path}/ledger-{next(numbers)}.db"
-    new_database: Callable[[], str] = request.getfixturevalue("postgres_server").new_database
-    return new_database
+    new_url: Callable[[], str] = request.getfixturevalue("postgres_server").new_url
+    return new_url
 
 
 @pytest.fixture

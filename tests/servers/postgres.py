@@ -1,4 +1,4 @@
-"""A private PostgreSQL on loopback, with a fresh database for whoever asks."""
+"""A private PostgreSQL on loopback, with an empty schema for whoever asks."""
 
 from __future__ import annotations
 
@@ -41,27 +41,28 @@ class Postgres:
         }
         flags = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         log = self._folder / "log"
-        self._daemon = Daemon([postgres, "-D", data, *flags], log, user=user, stop=signal.SIGINT)
+        self._daemon = Daemon([postgres, "-D", data, *flags], log, user=user, stop=signal.SIGQUIT)
         self._daemon.wait_until(self._answers)
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
+    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            host="127.0.0.1", port=self._port, user="app", password=_PASSWORD, dbname=database, autocommit=True
+            host="127.0.0.1", port=self._port, user="app", password=_PASSWORD, dbname="postgres", autocommit=True
         )
 
-    def new_database(self) -> str:
-        """The SQLAlchemy URL of an empty database."""
+    def new_url(self) -> str:
+        """The SQLAlchemy URL of an empty schema, which to its user is an empty database, but is made in no time."""
         name = f"t{uuid4().hex}"
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())
-        return f"postgresql+psycopg://app:{_PASSWORD}@127.0.0.1:{self._port}/{name}"
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+        settings = f"options=-csearch_path%3D{name}&application_name={name}"
+        return f"postgresql+psycopg://app:{_PASSWORD}@127.0.0.1:{self._port}/postgres?{settings}"
 
     def disconnect_clients(self, url: str) -> None:
-        """Cut every connection to the database of ``url``, as a fail-over would."""
+        """Cut every connection that was made with ``url``, as a fail-over would."""
         with self.connect() as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-                [url.rpartition("/")[2]],
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+                [url.rpartition("=")[2]],
             )
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -137,11 +138,18 @@ def _file_lock(database: Path | None) -> Iterator[None]:
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """A database that is away, locked, full or read-only is :class:`Unavailable`; a wrong statement is our bug."""
+    """A database that is away, locked, full or read-only is :class:`Unavailable`; a wrong statement is our bug.
+
+    A document that is no JSON (NaN, or an object) is the caller's: ValueError or TypeError, as ``json`` raises them.
+    """
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, OSError) as error:
+    except (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError):
+        raise
+    except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error, OSError) as error:
         cause = getattr(error, "orig", None) or error
         raise Unavailable(
             f"the ledger cannot be used at the moment: {type(cause).__name__}", reason="LEDGER_UNAVAILABLE"
         ) from error
+    except exc.StatementError as error:
+        raise error.orig or error from error
