@@ -111,7 +111,8 @@ def test_cohorts_show_levels_labels_and_refusals_as_typed_tables(client, folder)
         "attribute": "str", "level": "str", "records": "Int64", "patients": "Int64",
     }  # fmt: skip
     assert list(cohort.refused["reason"]) == ["FILE_UNDECODABLE"]
-    assert cohort.to_dict()["labels"][0]["positives"] == 1
+    assert list(cohort.label_counts()["positives"]) == [1]
+    assert cohort.to_dict()["refused"] == 1
     assert "Female" in cohort._repr_html_()
     assert client.cohorts.get(cohort.name).digest == cohort.digest
     assert [found.name for found in client.cohorts.list()] == [cohort.name]

@@ -107,13 +107,13 @@ def test_main_job_from_files_to_report(run, folder, spec, tmp_path):
     code, out, err = run(*create_cohort(folder, "--name", "first", "--watch", "--json"))
     assert code == 0
     cohort = json.loads(out)
-    assert (cohort["records"], cohort["display_name"]) == (2, "first")
+    assert (cohort["records"], cohort["displayName"]) == ("2", "first")  # as REST gives it
     assert "rows" in err
     (tmp_path / "audit.yaml").write_text(yaml.safe_dump(spec))
     code, out, _ = run("audits", "create", tmp_path / "audit.yaml", "--cohort", cohort["name"], "--watch", "--json")
     assert code == 0
     audit = json.loads(out)
-    assert audit["state"] == "succeeded"
+    assert audit["state"] == "STATE_SUCCEEDED"
     code, out, _ = run("audits", "download", audit["name"], "report.json", "--out", tmp_path / "results")
     assert code == 0
     assert (tmp_path / "results" / "report.json").is_file()

@@ -18,7 +18,7 @@ from google.protobuf import any_pb2, empty_pb2
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.calls import Caller, Flow, Sleep, new_request_id, resource_name
 from evenhand.errors import IncompleteStream, Unavailable
-from evenhand.listing import Listing
+from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
 from evenhand.reports import AuditReport
 from evenhand.spec import SpecLike, spec_proto
@@ -146,8 +146,12 @@ class AuditState:
         proto = self.proto
         return proto.create_time.ToDatetime(tzinfo=UTC) if proto.HasField("create_time") else None
 
+    def to_json(self) -> dict[str, Any]:
+        """As REST gives it."""
+        return api_json(self.proto)
+
     def to_dict(self) -> dict[str, Any]:
-        """The plain form that ``--json`` prints."""
+        """A table's row."""
         proto = self.proto
         return {
             "name": proto.name,

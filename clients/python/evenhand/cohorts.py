@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2, empty_pb2, json_format
+from google.protobuf import any_pb2, empty_pb2
 
 from evenhand.calls import Caller, Flow, new_request_id, resource_name
 from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2
 from evenhand.errors import InvalidInput
-from evenhand.listing import Listing
+from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
 from evenhand.progress import upload_bar
 from evenhand.uploads import INLINE_TABLE_BYTES, TABLE_PATH, Outgoing, files_to_send, send_files
@@ -131,6 +131,12 @@ class Cohort:
     def labels(self) -> list[str]:
         return [label.name for label in self.proto.labels]
 
+    def label_counts(self) -> pd.DataFrame:
+        """One row per label: label, positives, negatives, missing."""
+        rows = [(label.name, label.positives, label.negatives, label.missing) for label in self.proto.labels]
+        kinds = {"label": "str", "positives": "Int64", "negatives": "Int64", "missing": "Int64"}
+        return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+
     @property
     def refused(self) -> pd.DataFrame:
         """Rows that could not be ingested: row, file, reason, message. The first 1000 of ``refused_count``."""
@@ -153,12 +159,24 @@ class Cohort:
         return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
     def to_dict(self) -> dict[str, Any]:
-        """The plain form that ``--json`` prints: the proto's fields, whole numbers as numbers."""
-        plain = json_format.MessageToDict(
-            self.proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        numbers: dict[str, Any] = _with_numbers(plain)
-        return numbers
+        """A table's row."""
+        proto = self.proto
+        return {
+            "name": proto.name,
+            "display_name": proto.display_name,
+            "patients": proto.patients,
+            "records": proto.records,
+            "refused": proto.refused_count,
+            "modality": proto.modality,
+            "has_masks": proto.has_masks,
+            "attributes": self.attributes,
+            "labels": self.labels,
+            "digest": proto.digest,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As REST gives it."""
+        return api_json(self.proto)
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.patients} patients, {self.records} records, {self.refused_count} refused>"
@@ -166,18 +184,6 @@ class Cohort:
     def _repr_html_(self) -> str:
         table: str = self.to_pandas().to_html(index=False)
         return f"<p><b>{self.name}</b> {self.patients} patients, {self.records} records</p>{table}"
-
-
-_COUNTS = frozenset({"records", "patients", "positives", "negatives", "missing", "row", "refused_count"})
-
-
-def _with_numbers(value: Any, key: str = "") -> Any:
-    """Proto3's JSON writes 64-bit integers as strings; a reader of ``--json`` wants numbers."""
-    if isinstance(value, dict):
-        return {name: _with_numbers(item, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_numbers(item) for item in value]
-    return int(value) if key in _COUNTS else value
 
 
 def unpacked_cohort(packed: any_pb2.Any) -> Cohort:

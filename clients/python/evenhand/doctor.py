@@ -52,7 +52,7 @@ def examine(client: Client, http_address: str | None = None) -> list[Check]:
         return [*checks, *(Check(name, "skipped", "not reachable") for name in ("services", "models", "http"))]
     checks += [_health(client, service) for service in SERVICES]
     checks.append(_models(client))
-    checks += _http(http_address or _default_http_address(client))
+    checks += _http(http_address or _default_http_address(client), dict(client.connection.target.metadata()))
     return checks
 
 
@@ -106,7 +106,7 @@ def _default_http_address(client: Client) -> str:
     return given or f"{'https' if target.tls else 'http'}://{target.host}:8080"
 
 
-def _http(address: str) -> Iterator[Check]:
+def _http(address: str, headers: dict[str, str]) -> Iterator[Check]:
     """Readiness, the server's version and its clock, which only the HTTP edge tells."""
     base = address if "://" in address else f"http://{address}"
     hint = "EVENHAND_HTTP_ADDRESS says where the HTTP edge is"
@@ -115,11 +115,12 @@ def _http(address: str) -> Iterator[Check]:
         with urllib.request.urlopen(f"{base}/v2/health/ready", timeout=PATIENCE_S) as reply:
             yield Check("http ready", "ok", f"{base} is ready")
             yield _clock(reply.headers.get("Date"))
-        with urllib.request.urlopen(f"{base}/v2", timeout=PATIENCE_S) as reply:
+        described = urllib.request.Request(f"{base}/v2", headers=headers)
+        with urllib.request.urlopen(described, timeout=PATIENCE_S) as reply:
             server = json.load(reply)
             yield Check("server", "ok", f"{server.get('name', '?')} {server.get('version', '?')}")
     except urllib.error.HTTPError as error:
-        yield Check("http ready", "failed", f"{error.url} answers {error.code}: a store, ledger or model is not ready")
+        yield Check("http ready", "failed", f"{error.url} answers {error.code} {error.reason}")
     except (OSError, ValueError) as error:
         yield Check("http ready", "warning", f"{base}: {error}; {hint}")
 

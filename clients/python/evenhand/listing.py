@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 import pandas as pd
+from google.protobuf import json_format
+from google.protobuf.message import Message
 
 
 class Plain(Protocol):
-    """Has a plain form: what ``--json`` prints and a table's row."""
+    """Has a plain form: a table's row."""
 
     def to_dict(self) -> dict[str, Any]: ...
 
 
 P = TypeVar("P", bound=Plain)
+
+
+def api_json(proto: Message) -> dict[str, Any]:
+    """The proto's JSON mapping, as REST's GET gives it: camelCase names, 64-bit integers as strings."""
+    plain: dict[str, Any] = json_format.MessageToDict(proto, always_print_fields_with_no_presence=True)
+    return plain
 
 
 class Listing(list[P]):

@@ -12,7 +12,7 @@ from evenhand.calls import Caller, Flow, Together, resource_name
 from evenhand.classification.v1 import classification_service_pb2
 from evenhand.errors import InvalidInput
 from evenhand.images import Floats, ImageLike, image_protos, tensor_array
-from evenhand.listing import Listing
+from evenhand.listing import Listing, api_json
 from evenhand.reconstruction.v1 import reconstruction_service_pb2
 from evenhand.resources.v1 import image_pb2, model_pb2, model_service_pb2
 
@@ -145,8 +145,12 @@ class ModelState:
         """ "reconstruction", "classification", "segmentation" or "attribute-classification"."""
         return model_pb2.Task.Name(self.proto.task).removeprefix("TASK_").lower().replace("_", "-")
 
+    def to_json(self) -> dict[str, Any]:
+        """As REST gives it."""
+        return api_json(self.proto)
+
     def to_dict(self) -> dict[str, Any]:
-        """The plain form that ``--json`` prints."""
+        """A table's row."""
         proto = self.proto
         return {
             "name": proto.name,

@@ -14,7 +14,7 @@ from evenhand.audit.v1 import audit_service_pb2
 from evenhand.calls import Caller, Flow, Sleep, resource_name
 from evenhand.cohort.v1 import cohort_service_pb2
 from evenhand.errors import Cancelled, DeadlineExceeded, OperationFailed, Unavailable, error_from_status
-from evenhand.listing import Listing
+from evenhand.listing import Listing, api_json
 from evenhand.progress import bar_for
 from evenhand.training.v1 import training_service_pb2
 
@@ -170,8 +170,12 @@ class OperationState:
             return "cancelled" if isinstance(error_from_status(self._proto.error), Cancelled) else "failed"
         return "succeeded"
 
+    def to_json(self) -> dict[str, Any]:
+        """As REST gives it."""
+        return api_json(self._proto)
+
     def to_dict(self) -> dict[str, Any]:
-        """The plain form that ``--json`` prints."""
+        """A table's row."""
         plain = {"name": self.name, "state": self.state, **vars(self.metadata)}
         if self._proto.HasField("error"):
             plain["error"] = error_from_status(self._proto.error).to_dict()

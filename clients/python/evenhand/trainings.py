@@ -8,7 +8,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 
 from evenhand.calls import Caller, Flow, new_request_id, resource_name
-from evenhand.listing import Listing
+from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
 from evenhand.training.v1 import training_pb2, training_service_pb2
 
@@ -62,8 +62,12 @@ class Training:
         """Held-out scores by metric name."""
         return dict(self.proto.scores)
 
+    def to_json(self) -> dict[str, Any]:
+        """As REST gives it."""
+        return api_json(self.proto)
+
     def to_dict(self) -> dict[str, Any]:
-        """The plain form that ``--json`` prints."""
+        """A table's row."""
         proto = self.proto
         return {
             "name": proto.name,

@@ -16,8 +16,9 @@ from evenhand.commands.console import (
     follow,
     out,
     print_fields,
-    print_items,
     print_json,
+    print_resource,
+    print_resources,
 )
 from evenhand.reports import AuditReport
 from evenhand.spec import spec_proto
@@ -46,9 +47,9 @@ def create(
         operation = client.audits.create(spec_proto(spec, cohort=cohort), display_name=name, request_id=request_id)
         if watch:
             resume = f"evenhand audits watch {operation.metadata.resource or operation.name}"
-            print_fields(follow(operation, resume=resume).to_dict(), as_json=as_json)
+            print_resource(follow(operation, resume=resume), as_json=as_json)
         else:
-            print_fields(operation.to_dict(), as_json=as_json)
+            print_resource(operation, as_json=as_json)
 
 
 @app.command("list")
@@ -60,15 +61,15 @@ def list_audits(
 ) -> None:
     """Audits, newest first."""
     with connected(context) as client:
-        items = [audit.to_dict() for audit in client.audits.list(cohort=cohort, limit=limit)]
-    print_items(items, ["name", "display_name", "state", "cohort", "create_time"], as_json=as_json)
+        found = client.audits.list(cohort=cohort, limit=limit)
+    print_resources(found, ["name", "display_name", "state", "cohort", "create_time"], as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """One audit: what was asked, where it stands, what it left."""
     with connected(context) as client:
-        print_fields(client.audits.get(name).to_dict(), as_json=as_json)
+        print_resource(client.audits.get(name), as_json=as_json)
 
 
 @app.command()
@@ -79,7 +80,7 @@ def watch(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
             operation = client.operations.get(name)
         else:
             operation = client.audits.get(name).operation()
-        print_fields(follow(operation, resume=f"evenhand audits watch {name}").to_dict(), as_json=as_json)
+        print_resource(follow(operation, resume=f"evenhand audits watch {name}"), as_json=as_json)
 
 
 @app.command()
@@ -113,9 +114,8 @@ def download(
     """
     with connected(context) as client:
         paths = client.audits.get(name).download(folder, filenames or ())
-    print_items(
-        [{"file": str(path), "bytes": path.stat().st_size} for path in paths], ["file", "bytes"], as_json=as_json
-    )
+    written = {str(path): path.stat().st_size for path in paths}
+    print_fields(written, as_json=as_json)
 
 
 @app.command()

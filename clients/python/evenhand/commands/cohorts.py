@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from evenhand.commands.console import AsJson, Limit, RequestId, Watch, connected, follow, out, print_fields, print_items
+from evenhand.commands.console import (
+    AsJson,
+    Limit,
+    RequestId,
+    Watch,
+    connected,
+    follow,
+    out,
+    print_fields,
+    print_resource,
+    print_resources,
+)
 from evenhand.errors import InvalidInput
 from evenhand.summary import rich_table
 
@@ -45,17 +56,17 @@ def create(
             )
         if watch:
             cohort = follow(operation, resume=f"evenhand operations wait {operation.name}")
-            print_fields(cohort.to_dict(), as_json=as_json)
+            print_resource(cohort, as_json=as_json)
         else:
-            print_fields(operation.to_dict(), as_json=as_json)
+            print_resource(operation, as_json=as_json)
 
 
 @app.command("list")
 def list_cohorts(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
     """Cohorts, newest first."""
     with connected(context) as client:
-        items = [cohort.to_dict() for cohort in client.cohorts.list(limit)]
-    print_items(items, ["name", "display_name", "patients", "records", "refused_count", "modality"], as_json=as_json)
+        found = client.cohorts.list(limit)
+    print_resources(found, ["name", "display_name", "patients", "records", "refused", "modality"], as_json=as_json)
 
 
 @app.command()
@@ -63,13 +74,11 @@ def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """One cohort: its attributes, labels and refused rows."""
     with connected(context) as client:
         cohort = client.cohorts.get(name)
+    print_resource(cohort, as_json=as_json)
     if as_json:
-        print_fields(cohort.to_dict(), as_json=True)
         return
-    tables = {"attributes", "labels", "refused"}
-    print_fields({key: value for key, value in cohort.to_dict().items() if key not in tables}, as_json=False)
     out.print(rich_table(cohort.to_pandas(), "Attributes"))
-    print_items(cohort.to_dict()["labels"], ["name", "positives", "negatives", "missing"], as_json=False)
+    out.print(rich_table(cohort.label_counts(), "Labels"))
     if cohort.refused_count:
         out.print(rich_table(cohort.refused, "Refused rows"))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import pandas as pd
 import typer
@@ -89,14 +89,27 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
-def print_items(items: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """A listing: all fields as JSON, or the named columns as a table."""
+class Resource(Protocol):
+    """Anything the API has a JSON form for."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def print_resources(found: Sequence[Resource], columns: Sequence[str], *, as_json: bool) -> None:
+    """A listing: the API's JSON, or the named columns as a table."""
     if as_json:
-        print_json(list(items))
-    elif not items:
+        print_json([item.to_json() for item in found])
+    elif not found:
         err.print("none")
     else:
-        out.print(rich_table(pd.DataFrame(list(items))[list(columns)]))
+        out.print(rich_table(pd.DataFrame([item.to_dict() for item in found])[list(columns)]))
+
+
+def print_resource(item: Resource, *, as_json: bool) -> None:
+    """One thing: the API's JSON, or its fields line by line."""
+    print_fields(item.to_json() if as_json else item.to_dict(), as_json=as_json)
 
 
 def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:

@@ -68,8 +68,12 @@ def _say_what_next(folder: Path, audit: str, report: AuditReport) -> None:
     out.print(f"\nreport digest {report.digest[:16]}… {state}", highlight=False)
     for filename in ARTIFACTS:
         out.print(f"  {folder / filename}", highlight=False, soft_wrap=True)
-    out.print(f"\nOpen {folder / 'report.html'} in a browser. Then:", highlight=False, soft_wrap=True)
-    out.print(f"  evenhand report verify {folder / 'report.json'}", highlight=False, soft_wrap=True)
-    out.print(f"  evenhand audits show {audit}", highlight=False, soft_wrap=True)
-    out.print("  python -c \"import pandas as pd; print(pd.read_parquet('", end="", highlight=False)
-    out.print(f"{folder / 'predictions.parquet'}').head())\"", highlight=False, soft_wrap=True)
+    steps = (
+        f"open {folder / 'report.html'} in a browser",
+        f"evenhand report verify {folder / 'report.json'}",
+        f"python -c \"import pandas as pd; print(pd.read_parquet('{folder / 'predictions.parquet'}'))\"",
+        f"evenhand audits show {audit}     (while this platform runs)",
+    )
+    out.print("\nWhat to do next:", highlight=False)
+    for step in steps:
+        out.print(f"  {step}", highlight=False, soft_wrap=True)

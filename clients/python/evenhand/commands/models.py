@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_items
+from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_resource, print_resources
 from evenhand.summary import rich_table
 
 app = typer.Typer(help="Models that are served now.", no_args_is_help=True)
@@ -19,15 +19,15 @@ Name = Annotated[str, typer.Argument(help="models/… or what follows the slash.
 def list_models(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
     """Served models in order of their names."""
     with connected(context) as client:
-        items = [model.to_dict() for model in client.models.list(limit)]
-    print_items(items, ["name", "version", "task", "family", "labels", "backend"], as_json=as_json)
+        found = client.models.list(limit)
+    print_resources(found, ["name", "version", "task", "family", "labels", "backend"], as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """One model: what goes in and out, thresholds, scores, licence, digest."""
     with connected(context) as client:
-        print_fields(client.models.get(name).to_dict(), as_json=as_json)
+        print_resource(client.models.get(name), as_json=as_json)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evenhand.commands.console import AsJson, Limit, connected, follow, print_fields, print_items
+from evenhand.commands.console import AsJson, Limit, connected, follow, print_fields, print_resource, print_resources
 
 app = typer.Typer(help="Work in progress: ingests, audits, trainings.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="operations/… or what follows the slash.")]
@@ -16,15 +16,15 @@ Name = Annotated[str, typer.Argument(help="operations/… or what follows the sl
 def list_operations(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
     """Operations, newest first."""
     with connected(context) as client:
-        items = [operation.to_dict() for operation in client.operations.list(limit)]
-    print_items(items, ["name", "state", "stage", "done", "total", "unit", "resource"], as_json=as_json)
+        found = client.operations.list(limit)
+    print_resources(found, ["name", "state", "stage", "done", "total", "unit", "resource"], as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """One operation: its state and progress, and its error if it failed."""
     with connected(context) as client:
-        print_fields(client.operations.get(name).to_dict(), as_json=as_json)
+        print_resource(client.operations.get(name), as_json=as_json)
 
 
 @app.command()
@@ -32,7 +32,7 @@ def wait(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """Wait for an operation with a progress bar, then show what it made. Ctrl-C does not cancel it."""
     with connected(context) as client:
         made = follow(client.operations.get(name), resume=f"evenhand operations wait {name}")
-    print_fields(made.to_dict(), as_json=as_json)
+    print_resource(made, as_json=as_json)
 
 
 @app.command()

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from evenhand.commands.console import AsJson, Limit, RequestId, Watch, connected, follow, print_fields, print_items
+from evenhand.commands.console import (
+    AsJson,
+    Limit,
+    RequestId,
+    Watch,
+    connected,
+    follow,
+    print_resource,
+    print_resources,
+)
 
 app = typer.Typer(help="Training runs of the platform's recipes.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="trainings/… or what follows the slash.")]
@@ -32,21 +41,21 @@ def create(
         operation = client.trainings.create(recipe, seed=seed, epochs=epochs, patients=patients, request_id=request_id)
         if watch:
             training = follow(operation, resume=f"evenhand operations wait {operation.name}")
-            print_fields(training.to_dict(), as_json=as_json)
+            print_resource(training, as_json=as_json)
         else:
-            print_fields(operation.to_dict(), as_json=as_json)
+            print_resource(operation, as_json=as_json)
 
 
 @app.command("list")
 def list_trainings(context: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
     """Training runs, newest first."""
     with connected(context) as client:
-        items = [training.to_dict() for training in client.trainings.list(limit)]
-    print_items(items, ["name", "recipe", "seed", "model", "create_time"], as_json=as_json)
+        found = client.trainings.list(limit)
+    print_resources(found, ["name", "recipe", "seed", "model", "create_time"], as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """One training run: its model and held-out scores."""
     with connected(context) as client:
-        print_fields(client.trainings.get(name).to_dict(), as_json=as_json)
+        print_resource(client.trainings.get(name), as_json=as_json)
