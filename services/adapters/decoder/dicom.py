@@ -34,6 +34,7 @@ from services.maths.pixels import canonical_from_stored
 _PREAMBLE = 132
 _RAW_DEFLATE = -15
 _MOST_ROWS = 65535
+_RLE_HEADER = 64
 _FLOAT_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 _READ: list[BaseTag | int] = [
     Tag(keyword)
@@ -100,7 +101,7 @@ def _frame(dataset: Dataset, frame: str | int, given: int, limits: Limits) -> tu
     index = frame_index(frame, frames)
     syntax = _transfer_syntax(dataset)
     if syntax.is_compressed and not syntax.is_deflated:
-        _check_codestream(dataset, syntax, index, frames, (rows, columns))
+        _check_codestream(_codestream(dataset, index, frames), syntax, rows, columns, bits)
     else:
         _check_length(dataset[keyword].value, math.ceil(rows * columns * frames * bits / 8))
     plugin = "pylibjpeg" if syntax.is_compressed and not syntax.is_deflated else ""
@@ -132,15 +133,20 @@ def _check_length(pixels: Any, declared: int) -> None:
         )
 
 
-def _check_codestream(dataset: Dataset, syntax: UID, index: int, frames: int, size: tuple[int, int]) -> None:
-    """Refuse a frame whose codestream speaks of another size than the header, before a codec believes it."""
-    if syntax == RLELossless:
-        return  # has no size of its own; a run cannot grow more than 64-fold
+def _codestream(dataset: Dataset, index: int, frames: int) -> bytes:
     offsets = None
     if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
         offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
-    codestream = get_frame(dataset.PixelData, index, number_of_frames=frames, extended_offsets=offsets)
-    if declared_size(codestream) != (*size, 1):
+    return get_frame(dataset.PixelData, index, number_of_frames=frames, extended_offsets=offsets)
+
+
+def _check_codestream(codestream: bytes, syntax: UID, rows: int, columns: int, bits: int) -> None:
+    """Refuse a frame whose codestream speaks of another size than the header, before a codec believes it."""
+    if syntax == RLELossless:  # says no size; but incompressible pixels grow by 1 in 128 only
+        honest = len(codestream) <= 2 * math.ceil(rows * columns * bits / 8) + _RLE_HEADER
+    else:
+        honest = declared_size(codestream) == (rows, columns, 1)
+    if not honest:
         raise Undecodable("its codestream has another size than its header says", reason="SIZE_NOT_AS_DECLARED")
 
 

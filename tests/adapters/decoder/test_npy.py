@@ -25,6 +25,10 @@ def with_header(text, body=b""):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + body
 
 
+def declaring(dtype, shape):
+    return f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}"
+
+
 def decode(decoder, data):
     (image,) = decoder.decode(Source(InMemory("a.npy", data)))
     return image.pixels
