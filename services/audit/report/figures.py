@@ -10,9 +10,8 @@ from services.audit.report.charts import (
     heat_map,
     legend_mark,
     scale,
-    side_by_side,
 )
-from services.audit.report.markup import Markup, element, join, number, signed
+from services.audit.report.markup import Markup, element, number, signed
 from services.audit.report.reading import EVERYONE, Reading, target_title
 
 # Distance of a group's AUROC from the overall one at which the heat map's colour deepens.
@@ -25,21 +24,20 @@ def legend(reading: Reading) -> Markup:
         element("span", legend_mark(series), " ", name, element("small", " baseline" if series == 0 else ""))
         for series, name in enumerate(reading.pipelines)
     ]
-    rule = element(
-        "small", "filled: enough data · hollow: insufficient, kept out of gaps · dashed line: baseline, everyone"
-    )
-    return element("p", *names, rule, class_="legend")
+    rule = "filled: enough data · hollow: insufficient, kept out of gaps (at an edge: beyond it) · dashed: baseline"
+    return element("p", *names, element("small", rule), class_="legend")
 
 
-def metric_by_group(reading: Reading, metric: str, attribute: str) -> Markup:
-    """One dot plot per label: groups down, the metric across, all on one scale."""
+def metric_by_group(reading: Reading, metric: str, attribute: str) -> list[Markup]:
+    """One dot plot per label: groups down, the metric across, all on one scale that holds every comparable point."""
     groups = [*reading.groups[attribute], "(missing)"]
     targets = reading.targets(metric)
     plots: list[tuple[tuple[str, str], list[Row]]] = []
     for target in targets:
         rows = (_group_row(reading, target, metric, (attribute, group)) for group in groups)
         plots.append((target, [row for row in rows if row is not None]))
-    shown = [point for _, rows in plots for row in rows for point in row.points]
+    points = [point for _, rows in plots for row in rows for point in row.points]
+    shown = [point for point in points if not point.hollow] or points
     edges = [value for point in shown for value in (point.value, point.low, point.high) if value is not None]
     axis = scale(edges)
     panels = []
@@ -48,8 +46,9 @@ def metric_by_group(reading: Reading, metric: str, attribute: str) -> Markup:
         overall = reading.cell(reading.pipelines[0], target, metric, EVERYONE)
         value = overall["estimate"] if overall else None
         reference = value if value is not None and axis.low <= value <= axis.high else None
-        panels.append(_panel(target_title(target), dot_plot(title, present, axis, reference=reference)))
-    return side_by_side(*panels)
+        caption = target_title(target) if len(plots) > 1 else f"by {attribute}"
+        panels.append(_panel(caption, dot_plot(title, present, axis, reference=reference)))
+    return panels
 
 
 def gap_by_pipeline(reading: Reading, definition: str, metric: str, attribute: str) -> Markup:
@@ -88,8 +87,9 @@ def heat_legend() -> Markup:
     low, *_, high = HEAT_STEPS
     swatches = [element("i", class_=f"swatch {_heat_class(sign * step)}") for sign, step in _legend_steps()]
     grey = element("i", class_="swatch unsure")
-    words = f" below overall ← within {low:g} → above overall; deepest from {high:g}. "
-    return element("p", join(*swatches), words, grey, " insufficient (value shown) or undefined (–)", class_="legend")
+    scale_words = f"below everyone ← within {low:g} → above everyone; deepest from {high:g}"
+    grey_words = "insufficient (value shown) or undefined (–)"
+    return element("p", element("span", *swatches), scale_words, grey, grey_words, class_="legend")
 
 
 def _legend_steps() -> list[tuple[int, float]]:

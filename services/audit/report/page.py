@@ -9,11 +9,12 @@ from typing import Any
 from services.audit.report.figures import auroc_heat_map, gap_by_pipeline, heat_legend, legend, metric_by_group
 from services.audit.report.markup import Content, Markup, element, join
 from services.audit.report.reading import Reading
-from services.audit.report.summary import cohort_flow, pipelines_side_by_side, verdict_strip
-from services.audit.report.tables import cell_table, change_table, folded, gap_table, table
+from services.audit.report.summary import STATES, cohort_flow, pipelines_side_by_side, verdict_strip
+from services.audit.report.tables import cell_table, change_table, folded, gap_table, side_by_side, table
 
 # Open on arrival; the others are one click away.
 _LEADING_METRICS = ("auroc", "dice", "psnr")
+_CARD_ORDER = ("formula", "equal", "range", "threshold", "window", "counting", "source")
 _LEADING_GAPS = ("eodd_half", "eop", "ser")
 
 
@@ -76,16 +77,20 @@ def _gap_figures(reading: Reading) -> Iterator[Markup]:
             gap_by_pipeline(reading, d, m, attribute) for d, m in kinds if d not in _LEADING_GAPS and m != "auroc"
         ]
         yield element("h3", attribute)
-        yield element("div", join(*leading), class_="panels")
+        yield side_by_side(*leading)
         if others:
-            yield folded(f"Other gaps by {attribute}", element("div", join(*others), class_="panels"), class_="figures")
+            yield folded(f"Other gaps by {attribute}", side_by_side(*others), class_="figures")
 
 
 def _metric_figures(reading: Reading) -> Iterator[Markup]:
     for metric in reading.metrics:
         figures: list[Content] = []
-        for attribute in reading.groups:
-            figures += [element("h4", f"by {attribute}"), metric_by_group(reading, metric, attribute)]
+        panels = {attribute: metric_by_group(reading, metric, attribute) for attribute in reading.groups}
+        if len(reading.targets(metric)) == 1:
+            figures = [side_by_side(*(panel for row in panels.values() for panel in row))]
+        else:
+            for attribute, row in panels.items():
+                figures += [element("h4", f"by {attribute}"), side_by_side(*row)]
         title = reading.metric_title(metric)
         if metric in _LEADING_METRICS:
             yield element("h3", title)
@@ -99,7 +104,7 @@ def _heat_maps(reading: Reading) -> Iterator[Markup]:
     for attributes in [single, *([a] for a in reading.groups if a not in single)]:
         if attributes:
             maps = [auroc_heat_map(reading, pipeline, attributes) for pipeline in reading.pipelines]
-            yield element("div", join(*maps), class_="wide")
+            yield element("div", join(*maps), class_="maps")
 
 
 def _methods(reading: Reading) -> Iterator[Markup]:
@@ -107,15 +112,19 @@ def _methods(reading: Reading) -> Iterator[Markup]:
     minimums = (
         f"Minimum {methods['min_patients']} patients; {methods['min_cases']} positives and negatives where needed."
     )
-    rules = [("Minimums", minimums), *((f"State: {state}", text) for state, text in methods["states"].items())]
+    rules = [("Minimums", minimums), *((f"State: {state}", methods["states"][state]) for state in STATES)]
     rules += [
         (key.replace("_", " ").capitalize(), text)
         for key, text in methods.items()
         if isinstance(text, str) and key != "baseline"
     ]
     yield _card("Rules", dict(rules))
-    for card in (*methods["metrics"].values(), *methods["gaps"].values()):
-        yield _card(card["title"], {key.capitalize(): text for key, text in card.items() if key != "title"})
+    named = [methods["metrics"][metric] for metric in reading.metrics] + list(methods["gaps"].values())
+    yield element("div", *(_metric_card(card) for card in named), class_="cards")
+
+
+def _metric_card(card: Mapping[str, str]) -> Markup:
+    return _card(card["title"], {key.capitalize(): card[key] for key in _CARD_ORDER if key in card})
 
 
 def _card(title: str, entries: Mapping[str, str]) -> Markup:

@@ -17,7 +17,9 @@ class Reading:
         self.report = report
         self.methods = report["methods"]
         self.pipelines: list[str] = [self.methods["baseline"], *self.methods["candidates"]]
-        self.groups: dict[str, list[str]] = self.methods["groups"]
+        # The cells are in the order that was asked for; the keys of canonical JSON are sorted.
+        order = dict.fromkeys(cell["attribute"] for cell in report["cells"] if cell["attribute"])
+        self.groups: dict[str, list[str]] = {name: self.methods["groups"][name] for name in order}
         self._cells: dict[tuple[str, ...], Row] = {
             (c["pipeline"], c["task"], c["label"], c["metric"], c["attribute"], c["group"]): c for c in report["cells"]
         }

@@ -9,7 +9,9 @@ from typing import Any
 
 from services.audit.report.markup import Markup, element, join, number
 from services.audit.report.reading import EVERYONE, Reading
-from services.audit.report.tables import table
+from services.audit.report.tables import folded, table
+
+STATES = ("ok", "wide", "insufficient", "undefined")
 
 POINT_ESTIMATES_ONLY = (
     "Point estimates only. Intervals and tests are not computed yet: no difference here has been told from "
@@ -23,10 +25,7 @@ def verdict_strip(reading: Reading) -> Markup:
     verdicts = Counter(row["verdict"] for row in rows if row["verdict"] is not None)
     said = "; ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())) or POINT_ESTIMATES_ONLY
     states = Counter(cell["state"] for cell in reading.report["cells"] if cell["attribute"])
-    tiles = [
-        element("span", element("b", f"{states[state]:,}"), f" {state}", class_=f"tile {state}")
-        for state in ("ok", "wide", "insufficient", "undefined")
-    ]
+    tiles = [element("span", element("b", f"{states[state]:,}"), f" {state}", class_="tile") for state in STATES]
     caption = element("span", "Cells (one metric in one group):", class_="quiet")
     return element("section", element("p", said), element("p", caption, *tiles), class_="verdict")
 
@@ -77,8 +76,9 @@ def _who(given: Mapping[str, Any]) -> list[Markup]:
         tables.append(table(caption, ["Level", "Patients", "Records"], rows))
     if labels := given.get("labels"):
         counts = [(x["name"], f"{x['positives']:,}", f"{x['negatives']:,}", f"{x['missing']:,}") for x in labels]
-        tables.append(table("Labels, in records", ["Label", "Positive", "Negative", "Missing"], counts))
-    return [element("div", join(*tables), class_="side")] if tables else []
+        labels_table = table("In records", ["Label", "Positive", "Negative", "Missing"], counts)
+        return [element("div", *tables, class_="side"), folded("Labels", labels_table)]
+    return [element("div", *tables, class_="side")]
 
 
 def _box(count: int, words: str) -> Markup:

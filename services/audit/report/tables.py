@@ -25,6 +25,11 @@ def folded(summary: str, *content: Content, class_: str = "") -> Markup:
     return element("details", element("summary", summary), *content, class_=class_)
 
 
+def side_by_side(*figures: Markup) -> Markup:
+    """Figures in a grid that folds to the width of the page."""
+    return element("div", *figures, class_="panels")
+
+
 def cell_table(reading: Reading, metric: str) -> Markup:
     """Every cell of a metric."""
     columns = [
