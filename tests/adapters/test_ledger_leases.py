@@ -245,6 +245,13 @@ def test_cancelling_a_running_operation_leaves_its_end_to_the_worker(ledger: Led
     assert_useless(ledger, other)
 
 
+def test_an_operation_that_is_being_cancelled_does_not_hold_up_the_next(ledger: Ledger) -> None:
+    cancelling, following = start(ledger), start(ledger)
+    lease(ledger)
+    ledger.request_cancel(cancelling)
+    assert lease(ledger).operation == following
+
+
 def test_a_cancelled_operation_ends_with_the_commit_or_release_of_its_last_holder(ledger: Ledger) -> None:
     for let_go in (lambda held: ledger.commit_chunk(held, {}), ledger.release):
         name = start(ledger, scores=3)

@@ -122,7 +122,7 @@ def _upgrade(connection: Connection) -> None:
         return script._upgrade_revs("head", revision)
 
     with EnvironmentContext(config, script, fn=revisions) as environment:
-        environment.configure(connection=connection, transactional_ddl=True)
+        environment.configure(connection=connection)  # its transaction is ours
         environment.run_migrations()
 
 
