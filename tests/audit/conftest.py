@@ -34,7 +34,7 @@ def _cohort(draw, records):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def planted():
     draw = np.random.default_rng(3)
     cohort = _cohort(draw, 800)

@@ -25,7 +25,7 @@ def _again(planted, **changed):
     return reduce(**{**given, **changed})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report(planted):
     return _again(planted)
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.maths.canonical import canonical_json, digest
@@ -18,6 +18,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_reading_back_gives_the_same_value(value):
     assert json.loads(canonical_json(value)) == value

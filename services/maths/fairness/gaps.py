@@ -20,7 +20,7 @@ def eodd_half(tpr: Disaggregation, fpr: Disaggregation) -> float:
 
 
 def eodd_worst(tpr: Disaggregation, fpr: Disaggregation) -> float:
-    """Equalised-odds difference, worst case: the larger of max-min TPR and FPR (Fairlearn). Zero means equal error rates."""
+    """Equalised-odds difference, worst case: the larger of max-min TPR and FPR (Fairlearn). Zero means equal."""
     groups = shared_groups(tpr, fpr)
     return max(tpr.difference(groups=groups), fpr.difference(groups=groups))
 
