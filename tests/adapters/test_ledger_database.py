@@ -127,6 +127,25 @@ def test_a_damaged_or_foreign_file_is_refused_and_not_overwritten(tmp_path: Path
     assert path.read_bytes() == b"this is no database" * 1000
 
 
+def test_on_a_full_disk_nothing_acknowledged_is_lost_and_work_goes_on_when_there_is_room(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(500_000))
+    ledger = open_ledger(f"sqlite:///{small_disk}/ledger.db")
+    acknowledged = []
+    with pytest.raises(Unavailable, match="OperationalError"):
+        for number in range(1000):
+            request = {"number": number, "text": "x" * 2000}
+            acknowledged.append(ledger.create_operation("audit", "a", request, [ChunkSpec("score", {})])[0])
+    assert acknowledged
+    filler.unlink()
+    assert {operation.name: operation for operation in ledger.list_operations(page_size=1000)[0]} == {
+        operation.name: operation for operation in acknowledged
+    }
+    ledger.check()
+    assert commit_next(ledger)
+    ledger.close()
+
+
 def commit_next(ledger: Ledger) -> bool:
     lease = ledger.lease_chunk("w", 10, ["score"])
     if lease:
