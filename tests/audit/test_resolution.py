@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.audit.pipeline import AuditSpec, Degrade, Pipeline, UseModel, plan_from_dict
+from services.audit.pipeline import AuditSpec, Degrade, ModelStage, Pipeline, UseModel, plan_from_dict
 from services.audit.resolution import resolve
 from services.errors import InvalidInput, NotFound, ServiceError, UnknownAttribute, UnknownLabel
 
@@ -72,22 +72,28 @@ def spec(*stages: Degrade | UseModel, **fields: Any) -> AuditSpec:
     return AuditSpec(**{**chosen, **fields})
 
 
+def only_model(asked: AuditSpec, catalogue: list[dict[str, Any]] = CATALOGUE, place: int = 0) -> ModelStage:
+    stage = resolve(asked, MANIFEST, catalogue, batch_size=32).pipelines[0].stages[place]
+    assert isinstance(stage, ModelStage)
+    return stage
+
+
 LOW_DOSE = Degrade({"operator": "low-dose-xray", "photons": 1000.0})
 
 
 def test_labels_default_to_those_that_model_and_cohort_share() -> None:
-    stage = resolve(spec(), MANIFEST, CATALOGUE, batch_size=32).pipelines[0].stages[0]
+    stage = only_model(spec())
     assert (stage.labels, stage.columns, stage.thresholds) == (("Edema", "Fracture"), (0, 1), (None, 0.25))
 
 
 def test_labels_asked_for_are_picked_out_of_the_models_columns() -> None:
-    stage = resolve(spec(labels=("Fracture",)), MANIFEST, CATALOGUE, batch_size=32).pipelines[0].stages[0]
+    stage = only_model(spec(labels=("Fracture",)))
     assert (stage.labels, stage.columns) == (("Fracture",), (1,))
 
 
 def test_the_highest_version_is_pinned() -> None:
     newer = [*CATALOGUE, {**CATALOGUE[0], "version": "10", "digest": "new"}, {**CATALOGUE[0], "version": "9"}]
-    stage = resolve(spec(), MANIFEST, newer, batch_size=32).pipelines[0].stages[0]
+    stage = only_model(spec(), newer)
     assert (stage.version, stage.digest) == ("10", "new")
 
 
@@ -95,8 +101,8 @@ def test_a_plan_survives_being_stored() -> None:
     stages = (LOW_DOSE, UseModel("reconstruct", "unet"), UseModel("classify", "sex"), UseModel("segment", "tumour"))
     plan = resolve(spec(*stages), MANIFEST, CATALOGUE, batch_size=32)
     assert plan_from_dict(plan.to_dict()) == plan
-    assert plan.pipelines[0].stages[2].attribute == "sex"
-    assert plan.pipelines[0].stages[3].thresholds == (0.5,)
+    assert only_model(spec(*stages), place=2).attribute == "sex"
+    assert only_model(spec(*stages), place=3).thresholds == (0.5,)
 
 
 BAD = [

@@ -1,0 +1,143 @@
+"""Creating, reading and deleting cohorts: request bytes in, message bytes out. No Ray in here."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+from evenhand.cohort.v1 import cohort_service_pb2
+from google.protobuf.empty_pb2 import Empty
+
+from services.adapters.ledger import ChunkSpec, Ledger
+from services.adapters.object_store import ObjectStore
+from services.audit import wire
+from services.audit.chunks import INGEST
+from services.audit.cohort_schema import load_schema
+from services.audit.resources import cohort_message
+from services.audit.settings import Settings
+from services.errors import FailedPrecondition, InvalidInput, NotFound, Undecodable
+from services.hosting.operations import operation_proto
+
+KIND = "cohort"
+_UPLOAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class Cohorts:
+    def __init__(self, ledger: Ledger, store: ObjectStore, settings: Settings) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._settings = settings
+
+    async def create(self, data: bytes) -> bytes:
+        """CreateCohortRequest → Operation."""
+        asked = wire.cohort_request(wire.parsed(cohort_service_pb2.CreateCohortRequest, data))
+        return await asyncio.to_thread(self._create, asked)
+
+    def _create(self, asked: wire.CohortRequest) -> bytes:
+        schema = load_schema(asked.schema_yaml)
+        source = source_folder(asked, self._settings)
+        table = asked.table_csv or (_read_table(source, asked.table_path) if asked.table_path else "")
+        payload: dict[str, Any] = {
+            "source": str(source),
+            # A table of a large cohort is megabytes: too much for a ledger row, nothing for the store.
+            "table": self._store.put(table.encode(), media_type="text/csv").key if table else "",
+            "schema": schema.model_dump(mode="json"),
+            "rows_per_shard": self._settings.rows_per_shard,
+            "display_name": asked.display_name,
+        }
+        operation, _ = self._ledger.create_operation(
+            KIND,
+            f"cohorts/{uuid.uuid4()}",
+            {"display_name": asked.display_name},
+            [ChunkSpec(INGEST, payload)],
+            request_id=asked.request_id,
+            body_digest=asked.body_digest,
+        )
+        return bytes(operation_proto(operation, self._ledger).SerializeToString())
+
+    async def get(self, data: bytes) -> bytes:
+        """GetCohortRequest → Cohort. A cohort exists once its ingest has finished."""
+        request = wire.parsed(cohort_service_pb2.GetCohortRequest, data)
+        name = wire.resource_name(request.name, "cohorts", "name")
+        body = await asyncio.to_thread(self._ledger.get_resource, name)
+        if body is None:
+            raise _no_cohort(name)
+        return cohort_message(body).SerializeToString()
+
+    async def list(self, data: bytes) -> bytes:
+        """ListCohortsRequest → ListCohortsResponse, newest first."""
+        request = wire.parsed(cohort_service_pb2.ListCohortsRequest, data)
+        bodies, token = await asyncio.to_thread(
+            self._ledger.list_resources,
+            KIND,
+            page_size=wire.page_size(request.page_size),
+            page_token=request.page_token,
+        )
+        return cohort_service_pb2.ListCohortsResponse(
+            cohorts=[cohort_message(body) for body in bodies], next_page_token=token
+        ).SerializeToString()
+
+    async def delete(self, data: bytes) -> bytes:
+        """DeleteCohortRequest → Empty. FailedPrecondition while an unfinished audit uses it."""
+        request = wire.parsed(cohort_service_pb2.DeleteCohortRequest, data)
+        name = wire.resource_name(request.name, "cohorts", "name")
+        await asyncio.to_thread(self._delete, name)
+        return Empty().SerializeToString()
+
+    def _delete(self, name: str) -> None:
+        if self._ledger.get_resource(name) is None:
+            raise _no_cohort(name)
+        token = ""
+        while True:
+            audits, token = self._ledger.list_resources("audit", page_size=500, page_token=token, cohort=name)
+            for audit in audits:
+                self._refuse_if_running(name, audit)
+            if not token:
+                break
+        self._ledger.delete_resource(name)
+
+    def _refuse_if_running(self, name: str, audit: dict[str, Any]) -> None:
+        try:
+            running = not self._ledger.get_operation(audit["operation"]).done
+        except NotFound:
+            running = False
+        if running:
+            raise FailedPrecondition(
+                f"{audit['name']} still reads {name}; wait for it or cancel it", field="name", reason="COHORT_IN_USE"
+            )
+
+
+def source_folder(asked: wire.CohortRequest, settings: Settings) -> Path:
+    """Where the files are: an upload, or a folder under one of the import roots with links resolved."""
+    if asked.upload:
+        folder = settings.uploads.resolve() / asked.upload
+        if not _UPLOAD_ID.fullmatch(asked.upload) or not folder.is_dir():
+            raise NotFound(f"there is no uploads/{asked.upload}", field="upload", reason="UPLOAD_NOT_FOUND")
+        return folder
+    folder = Path(asked.folder).resolve()
+    if not any(folder.is_relative_to(root.resolve()) for root in settings.import_roots):
+        raise InvalidInput(
+            "the folder lies outside the server's import roots; upload the files, or have the root configured",
+            field="folder",
+            reason="FOLDER_NOT_ALLOWED",
+        )
+    if not folder.is_dir():
+        raise NotFound("there is no such folder on the server", field="folder", reason="FOLDER_NOT_FOUND")
+    return folder
+
+
+def _read_table(source: Path, table_path: str) -> str:
+    path = (source / table_path).resolve()
+    if not path.is_relative_to(source.resolve()) or not path.is_file():
+        raise NotFound(f"there is no file {table_path!r} in the source", field="table_path", reason="TABLE_NOT_FOUND")
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Undecodable("the table is not UTF-8 text", field="table_path") from error
+
+
+def _no_cohort(name: str) -> NotFound:
+    return NotFound(f"there is no {name}", field="name", reason="COHORT_NOT_FOUND")

@@ -1,0 +1,112 @@
+"""The room on Ray Serve: one deployment answers calls, the other works through chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Awaitable
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from services.adapters.ledger import open_ledger
+from services.adapters.object_store import open_object_store
+from services.audit.audits import Audits
+from services.audit.cohorts import Cohorts
+from services.audit.publish import SubprocessPublisher
+from services.audit.settings import Settings
+from services.audit.worker import Worker
+from services.errors import DeadlineExceeded
+from services.hosting.calls import RayModelCalls
+from services.hosting.envelope import Reply, seal
+
+log = logging.getLogger(__name__)
+
+Context = dict[str, Any]
+
+CATALOGUE_PATIENCE_S = 15.0
+
+
+@serve.deployment
+class AuditWorker:
+    """Works from its first moment to its last; nobody calls it."""
+
+    def __init__(self, args: dict[str, Any]) -> None:
+        settings = Settings.model_validate(args)
+        self._worker = Worker(
+            f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
+            ledger=open_ledger(settings.ledger),
+            store=open_object_store(settings.store),
+            calls=RayModelCalls(),
+            publish=SubprocessPublisher(settings.store),
+            settings=settings,
+        )
+        self._running = asyncio.get_running_loop().create_task(self._worker.run())
+
+    async def check_health(self) -> None:
+        """A worker whose loop ended is no worker; Serve then starts another."""
+        if self._running.done():
+            self._running.result()
+            raise RuntimeError("the worker's loop ended")
+
+    async def pid(self) -> int:
+        """Of the process, for tests that kill it."""
+        return os.getpid()
+
+    async def __del__(self) -> None:
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+
+
+@serve.deployment
+class Auditor:
+    """The calls of AuditService and CohortService: serialized request and context in, sealed bytes out."""
+
+    def __init__(self, args: dict[str, Any], workers: DeploymentHandle[Any]) -> None:
+        settings = Settings.model_validate(args)
+        ledger = open_ledger(settings.ledger)
+        store = open_object_store(settings.store)
+        self._workers = workers
+        self._audits = Audits(ledger, store, RayModelCalls(patience_s=CATALOGUE_PATIENCE_S), settings)
+        self._cohorts = Cohorts(ledger, store, settings)
+
+    async def CreateAudit(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._audits.create(request), context)
+
+    async def GetAudit(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._audits.get(request), context)
+
+    async def ListAudits(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._audits.list(request), context)
+
+    async def DeleteAudit(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._audits.delete(request), context)
+
+    async def CreateCohort(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._cohorts.create(request), context)
+
+    async def GetCohort(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._cohorts.get(request), context)
+
+    async def ListCohorts(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._cohorts.list(request), context)
+
+    async def DeleteCohort(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._cohorts.delete(request), context)
+
+
+async def _answer(work: Awaitable[bytes], context: Context) -> Reply:
+    """The sealed answer, or DeadlineExceeded once the caller's time is up."""
+    return await seal(_within(work, context.get("deadline_s")))
+
+
+async def _within(work: Awaitable[bytes], deadline_s: float | None) -> bytes:
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await work
+    except TimeoutError as error:
+        raise DeadlineExceeded("the caller's deadline passed before the answer was ready") from error

@@ -1,0 +1,184 @@
+"""From committed rows to artifacts, in a process of its own.
+
+The rows of a whole audit are in memory only here, and this process ends when the report is written: the worker's own
+memory therefore does not grow with the cohort. ``python -m services.audit.publish STORE_URL`` reads a
+:class:`PublishTask` as JSON from its input and writes what it published, or the error, to its output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import pandas as pd
+
+from services.adapters.object_store import ObjectStore, open_object_store
+from services.audit.formats import (
+    prediction_rows,
+    predictions_table,
+    quality_rows,
+    quality_table,
+    read_predictions,
+    read_quality,
+)
+from services.audit.pipeline import ResolvedAudit, plan_from_dict
+from services.audit.reduce import reduce, report_json
+from services.audit.report import render_report
+from services.errors import Internal, ServiceError, error_from_dict
+
+MOST_GAUGES = 2000
+
+
+@dataclass(frozen=True)
+class PublishTask:
+    """``request`` is the operation's, plan included; ``chunks`` are the row chunks' results in chunk order."""
+
+    audit: str
+    operation: str
+    create_time: str
+    request: dict[str, Any]
+    chunks: list[dict[str, Any]]
+
+
+def publish(store: ObjectStore, task: PublishTask) -> dict[str, Any]:
+    """Write report.json, report.html, predictions.parquet and quality.parquet; say where they are.
+
+    Returns ``report_digest``, ``artifacts`` (name, key, sha256, length, media type) and ``gauges`` for ``/metrics``.
+    Publishing twice gives the same digest; only the report's envelope, which holds the time, differs.
+    """
+    plan = plan_from_dict(task.request["plan"])
+    predictions = _rows(store, task, "predictions", read_predictions, prediction_rows)
+    quality = _rows(store, task, "quality", read_quality, quality_rows)
+    report = reduce(
+        predictions,
+        quality,
+        attributes=plan.attributes,
+        baseline=plan.baseline,
+        levels=plan.levels,
+        min_patients=plan.min_patients,
+        min_cases=plan.min_cases,
+        provenance=_provenance(plan),
+    )
+    envelope = {
+        "audit": task.audit,
+        "operation": task.operation,
+        "display_name": task.request["display_name"],
+        "create_time": task.create_time,
+        "publish_time": datetime.now(UTC).isoformat(),
+        "host": platform.node(),
+    }
+    document = report_json(report, envelope)
+    files = {
+        "report.json": (document, "application/json"),
+        "report.html": (render_report(json.loads(document)).encode(), "text/html; charset=utf-8"),
+        "predictions.parquet": (predictions_table(predictions), "application/vnd.apache.parquet"),
+        "quality.parquet": (quality_table(quality), "application/vnd.apache.parquet"),
+    }
+    artifacts = [
+        {"filename": name, **asdict(store.put(data, media_type=media_type)), "media_type": media_type}
+        for name, (data, media_type) in files.items()
+    ]
+    return {"report_digest": report["digest"], "artifacts": artifacts, "gauges": gauges(report)}
+
+
+def _rows(
+    store: ObjectStore,
+    task: PublishTask,
+    kind: str,
+    read: Callable[..., pd.DataFrame],
+    canonical: Callable[[pd.DataFrame], pd.DataFrame],
+) -> pd.DataFrame:
+    """All chunks' rows of one kind; an audit may have none, as when it only segments."""
+    refs = [chunk[kind] for chunk in task.chunks if chunk[kind]]
+    parts = (store.get(ref["key"], sha256=ref["sha256"]) for ref in refs)
+    return read(*parts) if refs else canonical(pd.DataFrame())
+
+
+def _provenance(plan: ResolvedAudit) -> dict[str, Any]:
+    """All that decided the numbers, and nothing that names this run."""
+    plain = plan.to_dict()
+    return {
+        "audit_digest": plan.digest,
+        "cohort": {"digest": plan.cohort_digest, "patients": plan.patients, "records": plan.records},
+        **{key: plain[key] for key in ("pipelines", "seed", "batch_size", "warnings")},
+        "software": {"evenhand-platform": metadata.version("evenhand-platform")},
+    }
+
+
+def gauges(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the report that ``/metrics`` shows: overall and single-attribute values that exist.
+
+    Their number is bounded, because each becomes a time series; ``left_out`` counts what did not fit.
+    """
+    cells = [_without(cell, "ci_low", "ci_high") for cell in report["cells"] if _shown(cell)]
+    gaps = [
+        {key: gap[key] for key in ("pipeline", "task", "label", "metric", "attribute", "definition", "estimate")}
+        for gap in report["gaps"]
+        if _shown(gap)
+    ]
+    left_out = max(0, len(cells) - MOST_GAUGES) + max(0, len(gaps) - MOST_GAUGES)
+    return {"cells": cells[:MOST_GAUGES], "gaps": gaps[:MOST_GAUGES], "left_out": left_out}
+
+
+def _shown(row: Mapping[str, Any]) -> bool:
+    return row["estimate"] is not None and "," not in row["attribute"]
+
+
+def _without(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in keys}
+
+
+class SubprocessPublisher:
+    """``publish`` in a child process that opens the store by itself. Cancelling the call ends the child."""
+
+    def __init__(self, store_url: str) -> None:
+        self._store_url = store_url
+
+    async def __call__(self, task: PublishTask) -> dict[str, Any]:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            __name__,
+            self._store_url,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            output, _ = await child.communicate(json.dumps(asdict(task)).encode())
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        if child.returncode != 0:
+            raise Internal(f"the report's process ended with status {child.returncode}", field=task.audit)
+        answer = json.loads(output)
+        if "error" in answer:
+            raise error_from_dict(answer["error"])
+        published: dict[str, Any] = answer["published"]
+        return published
+
+
+def main() -> None:
+    """The child's side. Standard output carries the one answer, so whatever a library prints goes to the log."""
+    answer_to = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    answer: dict[str, Any]
+    try:
+        task = PublishTask(**json.loads(sys.stdin.buffer.read()))
+        answer = {"published": publish(open_object_store(sys.argv[1]), task)}
+    except ServiceError as error:
+        answer = {"error": error.to_dict()}
+    with answer_to:
+        answer_to.write(json.dumps(answer).encode())
+
+
+if __name__ == "__main__":
+    main()
