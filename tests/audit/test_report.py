@@ -63,9 +63,9 @@ def report(planted):
         attributes=["sex", "age", "sex,age"],
         baseline="original",
         levels=planted.levels,
-        provenance={"cohort": cohort, "seed": 7, "display_name": "Phantom audit"},
+        provenance={"cohort": cohort, "seed": 7},
     )
-    return json.loads(report_json(made, {"create_time": "2026-01-02T03:04:05Z"}))
+    return json.loads(report_json(made, {"create_time": "2026-01-02T03:04:05Z", "display_name": "Phantom audit"}))
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,23 @@ def test_cohort_flow_counts_what_was_refused(page):
     assert "<b>808</b><span>rows in the source</span>" in page
     assert "rows refused · DUPLICATE_RECORD 1 · UNDECODABLE 6" in page
     assert "sex, assigned by: hospital record" in page
+
+
+def test_title_is_the_display_name(page):
+    assert "<h1>Phantom audit</h1>" in page
+
+
+def test_groups_are_counted_from_the_cells_where_the_cohort_tables_are_not_given(planted):
+    report = reduce(
+        planted.predictions,
+        pd.DataFrame(),
+        attributes=["sex"],
+        baseline="original",
+        levels=planted.levels,
+        provenance={},
+    )
+    women = planted.predictions.query("pipeline == 'unet' and label == 'Edema' and attribute_sex == 'Female'")
+    assert f'Female</td><td class="number">{len(women)}</td>' in render_report(report)
 
 
 def test_digests_and_the_way_to_verify_are_on_the_page(report, page):

@@ -32,7 +32,7 @@ def render_report(report: Mapping[str, Any]) -> str:
 
 
 def _title(reading: Reading) -> str:
-    return str(reading.report["provenance"].get("display_name") or "Fairness audit")
+    return str(reading.report.get("envelope", {}).get("display_name") or "Fairness audit")
 
 
 def _sections(reading: Reading) -> Iterator[Markup]:

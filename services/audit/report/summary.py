@@ -41,7 +41,7 @@ def cohort_flow(reading: Reading) -> Markup:
         words = "rows refused" + "".join(f" · {reason} {n}" for reason, n in sorted(reasons.items()))
         boxes = [_box(cohort["records"] + count, "rows in the source"), _box(count, words), *boxes]
     flow = element("div", join(*boxes), class_="flow")
-    return join(flow, *_who(given))
+    return join(flow, *(_who(given) if "attributes" in given else _who_was_read(reading)))
 
 
 def pipelines_side_by_side(reading: Reading) -> Markup:
@@ -78,6 +78,18 @@ def _who(given: Mapping[str, Any]) -> list[Markup]:
         counts = [(x["name"], f"{x['positives']:,}", f"{x['negatives']:,}", f"{x['missing']:,}") for x in labels]
         labels_table = table("In records", ["Label", "Positive", "Negative", "Missing"], counts)
         return [element("div", *tables, class_="side"), folded("Labels", labels_table)]
+    return [element("div", *tables, class_="side")]
+
+
+def _who_was_read(reading: Reading) -> list[Markup]:
+    """Records by group as the first metric of the baseline counted them, for reports without the cohort's own tables."""
+    tables = []
+    for attribute in (name for name in reading.groups if "," not in name):
+        counts: dict[str, int] = {}
+        for cell in reading.report["cells"]:
+            if (cell["pipeline"], cell["attribute"]) == (reading.pipelines[0], attribute):
+                counts.setdefault(cell["group"], cell["records"] + cell["excluded_records"])
+        tables.append(table(attribute, ["Group", "Records"], [(group, f"{n:,}") for group, n in counts.items()]))
     return [element("div", *tables, class_="side")]
 
 
