@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,10 @@ def write_package(registry: Path, record: ModelRecord, weights: bytes) -> Path:
     return folder
 
 
-def next_version(registry: Path, name: str) -> str:
-    """One more than the highest version of ``name`` in the registry folder; "1" for the first."""
-    numbers = [int(path.name) for path in (registry / name).glob("[0-9]*") if path.name.isdigit()]
-    return str(max(numbers, default=0) + 1)
+def next_version(registries: Iterable[Path], name: str) -> str:
+    """One more than the highest version of ``name`` in any of the registry folders; "1" for the first."""
+    versions = [path.name for root in registries for path in (root / name).glob("*") if path.name.isdigit()]
+    return str(max(map(int, versions), default=0) + 1)
 
 
 def _plain(record: ModelRecord) -> dict[str, Any]:

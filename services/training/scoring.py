@@ -40,9 +40,14 @@ def choose_thresholds(recipe: Recipe, predicted: np.ndarray, examples: Examples)
 
 
 def balanced_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
-    """The score at which |sensitivity - specificity| is least, for ``score >= threshold`` meaning positive."""
+    """The score at which |sensitivity - specificity| is least, for ``score >= threshold`` meaning positive.
+
+    0.5 where a class is absent and nothing can be chosen.
+    """
     known = ~np.isnan(truth)
     truth, scores = truth[known] > 0, scores[known]
+    if truth.all() or not truth.any():
+        return 0.5
     candidates = np.unique(scores)
     positives, negatives = np.sort(scores[truth]), np.sort(scores[~truth])
     sensitivity = 1 - np.searchsorted(positives, candidates) / len(positives)

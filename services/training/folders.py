@@ -1,0 +1,88 @@
+"""The folder of one run, through which the ledger's worker and the processes that train talk to each other.
+
+It lies on storage that all nodes share, as the checkpoints of Ray Train do, and outlives every process: whoever takes
+an interrupted run up finds its order, its checkpoints and, if it had just ended, its result. Writers rename, so that
+readers never see half a file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.training.recipes import find_recipe
+from services.training.runs import Run
+
+
+class Stopped(Exception):
+    """The run was asked to stop."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``order.json``, ``progress.json``, ``result.json``, the mark ``stop``, and Ray Train's ``ray/``."""
+
+    path: Path
+
+    def place_order(self, run: Run, registry: Path, version: str) -> None:
+        """Write what is to be done, unless an earlier attempt already did: the version must not change under it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "order.json").exists():
+            order = {
+                "recipe": run.recipe.name,
+                "seed": run.seed,
+                "epochs": run.epochs,
+                "patients": run.patients,
+                "registry": str(registry),
+                "version": version,
+            }
+            self._write("order.json", order)
+
+    def order(self) -> tuple[Run, Path, str]:
+        """The run, the registry folder it publishes into, and the version it gets there."""
+        order = self._read("order.json") or {}
+        run = Run(find_recipe(order["recipe"]), order["seed"], order["epochs"], order["patients"])
+        return run, Path(order["registry"]), order["version"]
+
+    def report(self, stage: str, epochs_done: int, epochs_total: int, loss: float) -> None:
+        progress = {"stage": stage, "epochs_done": epochs_done, "epochs_total": epochs_total, "loss": loss}
+        self._write("progress.json", progress)
+
+    def progress(self) -> dict[str, Any]:
+        """What was reported last; empty before the first report."""
+        return self._read("progress.json") or {}
+
+    def finish(self, scores: Mapping[str, float]) -> None:
+        self._write("result.json", {"scores": dict(scores)})
+
+    def result(self) -> dict[str, Any] | None:
+        """``{"scores": {name: value}}`` once the package is published, else None."""
+        return self._read("result.json")
+
+    def ask_to_stop(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "stop").touch()
+
+    def check(self) -> None:
+        """Raises Stopped once :meth:`ask_to_stop` was called, by whichever process."""
+        if (self.path / "stop").exists():
+            raise Stopped
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _write(self, name: str, document: Mapping[str, Any]) -> None:
+        draft = self.path / f"{name}.draft"
+        draft.write_text(json.dumps(document), "utf-8")
+        draft.replace(self.path / name)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            document: dict[str, Any] = json.loads((self.path / name).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        return document
