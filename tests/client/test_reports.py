@@ -1,5 +1,7 @@
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from evenhand.errors import InvalidInput, Undecodable
 from evenhand.reports import CELL_COLUMNS, CHANGE_COLUMNS, GAP_COLUMNS, AuditReport
@@ -119,3 +121,58 @@ def test_cells_that_cannot_be_read_do_not_enter_the_summary(report):
     assert group_rates(silent).empty
     assert missed_most(silent).empty
     assert list(pipeline_summary(silent)["pipeline"]) == ["original", "degraded"]
+
+
+def test_a_report_of_the_platforms_own_reducer_verifies_and_shows_what_was_planted():
+    from services.audit.reduce import reduce, report_json
+
+    rng, patients = np.random.default_rng(5), 400
+    sex = np.where(np.arange(patients) % 2, "Female", "Male")
+    truth = (np.arange(patients) % 4 < 2).astype(int)
+    parts = []
+    for pipeline, faint in (("original", 0.8), ("low-dose", 0.1)):
+        signal = np.where(sex == "Female", faint, 0.9) * truth
+        score = np.clip(0.5 * signal + 0.5 * rng.random(patients), 0, 1)
+        rows = {
+            "record_id": [f"r{i:03d}" for i in range(patients)],
+            "patient_id": [f"p{i:03d}" for i in range(patients)],
+        }
+        reading = {"pipeline": pipeline, "task": "classification", "label": "Edema", "y_true": truth, "y_score": score}
+        parts.append(pd.DataFrame({**rows, **reading, "threshold": 0.5, "attribute_sex": sex}))
+    predictions = pd.concat(parts, ignore_index=True)
+    quality = predictions[predictions["pipeline"] == "low-dose"][
+        ["record_id", "patient_id", "pipeline", "attribute_sex"]
+    ]
+    quality = quality.assign(metric="psnr", value=25.0)
+    plain = reduce(
+        predictions,
+        quality,
+        attributes=["sex"],
+        baseline="original",
+        levels={"sex": ["Female", "Male"]},
+        provenance={"cohort": {"digest": "d", "patients": patients, "records": patients}},
+    )
+    report = AuditReport.from_json(report_json(plain, {"host": "x"}))
+    assert report.verify()
+    for table, kinds in ((report.cells, CELL_COLUMNS), (report.gaps, GAP_COLUMNS), (report.changes, CHANGE_COLUMNS)):
+        assert set(table.rows[0]) >= set(kinds)
+        assert dict(table.to_pandas().dtypes.astype(str)).items() >= kinds.items()
+    summary = pipeline_summary(report).set_index("pipeline")
+    assert list(summary.index) == ["original", "low-dose"]
+    assert summary.loc["low-dose", "PSNR dB"] == pytest.approx(25.0)
+    assert summary["mean AUROC"].is_monotonic_decreasing
+    rates = group_rates(report).set_index("group")
+    assert rates.loc["Female", "low-dose"] < rates.loc["Male", "low-dose"] - 0.3
+    assert missed_most(report).iloc[0]["group"] == "Female"
+
+
+def test_a_group_that_can_hardly_be_read_does_not_hide_the_others(report):
+    cells = list(report.plain["cells"])
+    for row in report.plain["cells"]:
+        if row["metric"] == "tpr":
+            cells += [{**row, "label": label} for label in ("Fracture", "Atelectasis")]
+    thin = {**next(row for row in cells if row["metric"] == "tpr"), "group": "Other", "estimate": 0.1}
+    cells += [thin, {**thin, "pipeline": "degraded"}]
+    rates = group_rates(AuditReport({**report.plain, "cells": cells}, b"")).set_index("group")
+    assert list(rates.index) == ["Female", "Male"]
+    assert set(rates["labels"]) == {3}

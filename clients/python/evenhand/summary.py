@@ -37,24 +37,30 @@ def pipeline_summary(report: AuditReport) -> pd.DataFrame:
 
 
 def group_rates(report: AuditReport) -> pd.DataFrame:
-    """Mean TPR over labels of each group of each single attribute, one column per pipeline, widest attribute first.
+    """Mean TPR of each group, one column per pipeline, the attribute with the widest spread first.
 
-    Only labels whose cells can be read in every group of the attribute and in every pipeline count, so that all means
-    are over the same labels. ``labels`` says how many those are.
+    So that the means of an attribute can be compared, they are over the same labels: those that can be read in every
+    group shown and in every pipeline. ``labels`` says how many these are. A group that can be read in less than half
+    as many labels as the best one is left out; the report itself has its cells and their states.
     """
     cells = report.cells.to_pandas()
     tpr = cells[(cells["metric"] == "tpr") & (cells["group"] != "overall") & cells["state"].isin(READABLE)]
     tpr = tpr[~tpr["attribute"].str.contains(",") & (tpr["group"] != "(missing)")]
+    pipelines = list(dict.fromkeys(tpr["pipeline"]))
     rows: list[pd.DataFrame] = []
     for attribute, of_attribute in tpr.groupby("attribute", sort=False):
-        wide = of_attribute.pivot_table(index="label", columns=["group", "pipeline"], values="estimate").dropna()
-        if wide.empty:
-            continue
-        means = wide.mean().unstack("pipeline").reindex(columns=list(dict.fromkeys(tpr["pipeline"])))
-        means.insert(0, "labels", len(wide))
+        by_label = of_attribute.pivot_table(index=["group", "label"], columns="pipeline", values="estimate")
+        readable = by_label.reindex(columns=pipelines).dropna()
+        counts = readable.groupby(level="group").size()
+        readable = readable.loc[list(counts.index[counts >= counts.max() / 2])]
+        everywhere = readable.groupby(level="label").size() == readable.index.get_level_values("group").nunique()
+        shared = everywhere.index[everywhere]
+        means = readable[readable.index.get_level_values("label").isin(shared)].groupby(level="group").mean()
+        means = means.reset_index()
         means.insert(0, "attribute", attribute)
-        rows.append(means.reset_index())
-    rows.sort(key=_spread, reverse=True)
+        means.insert(2, "labels", len(shared))
+        rows.append(means)
+    rows = sorted((means for means in rows if not means.empty), key=_spread, reverse=True)
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["attribute", "group", "labels"])
 
 
@@ -77,7 +83,7 @@ def missed_most(report: AuditReport) -> pd.DataFrame:
     both = after.rename(columns={"estimate": "TPR after"}).merge(before, on=keys)
     both["change"] = both["TPR after"] - both["TPR before"]
     columns = ["pipeline", "label", "attribute", "group", "positives", "TPR before", "TPR after", "change"]
-    worst: pd.DataFrame = both[columns].sort_values("change", kind="stable").head(WORST_SHOWN)
+    worst: pd.DataFrame = both.loc[both["change"] < 0, columns].sort_values("change", kind="stable").head(WORST_SHOWN)
     return worst
 
 
