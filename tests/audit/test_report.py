@@ -231,6 +231,14 @@ def test_dumbbell_joins_baseline_and_candidate():
     assert chart.count('class="bar s1"') == 1
 
 
+def test_gaps_over_other_groups_are_drawn_but_not_joined(report):
+    changes = [{**c, "estimate": None} if c["definition"] == "eop" else c for c in report["changes"]]
+    before, after = render_report(report), render_report({**report, "changes": changes})
+    assert "other groups" not in before.replace("unless other groups", "")
+    assert after.count(">other groups<") == sum(c["definition"] == "eop" for c in changes)
+    assert after.count('class="bar') == before.count('class="bar') - after.count(">other groups<")
+
+
 def test_strings_are_escaped_and_markup_is_not():
     assert element("p", "<b>", Markup("<i></i>"), title='"') == '<p title="&quot;">&lt;b&gt;<i></i></p>'
 

@@ -34,12 +34,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a chart: a name, its points, a note (n) on the right; without points it says why in ``absent``."""
+    """One line of a chart: a name, its points, a note (n) on the right; without points it says why in ``absent``.
+
+    ``joined`` draws a bar between its two points: they are comparable.
+    """
 
     name: str
     points: tuple[Point, ...]
     note: str = ""
     absent: str = ""
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,11 @@ def dot_plot(title: str, rows: Sequence[Row], axis: Scale, *, reference: float |
 
 
 def dumbbells(title: str, rows: Sequence[Row], axis: Scale) -> Markup:
-    """Baseline (first point) to candidate (second point), one pair a row, an arrow showing the direction."""
+    """Baseline (first point) to candidate (second point), one pair a row, joined by a bar."""
     marks: list[Markup] = []
     for i, row in enumerate(rows):
         y = (i + 0.5) * ROW
-        if len(row.points) == 2:
+        if row.joined and len(row.points) == 2:
             start, end = (axis.at(point.value) for point in row.points)
             marks.append(_line(start, y, end, y, f"bar s{row.points[1].series % SHAPES}"))
         marks += [_point(point, axis, y) for point in row.points]

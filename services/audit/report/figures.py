@@ -13,6 +13,7 @@ from services.audit.report.charts import (
 )
 from services.audit.report.markup import Markup, element, number, signed
 from services.audit.report.reading import EVERYONE, Reading, target_title
+from services.audit.report.reading import Row as Gap
 
 # Distance of a group's AUROC from the overall one at which the heat map's colour deepens.
 HEAT_STEPS = (0.01, 0.03, 0.06, 0.10)
@@ -55,15 +56,10 @@ def gap_by_pipeline(reading: Reading, definition: str, metric: str, attribute: s
     """A gap of every label: baseline to each candidate, or single points where the baseline has none."""
     rows: list[Row] = []
     for target in reading.gap_targets(definition, metric):
-        points = _gap_points(reading, target, metric, attribute, definition)
-        first, others = points.get(0), [point for series, point in points.items() if series > 0]
-        pairs = [(first, point) if first else (point,) for point in others] or ([(first,)] if first else [])
-        if not pairs:
-            rows.append(Row(target_title(target), (), absent="fewer than two groups to compare"))
-        for i, pair in enumerate(pairs):
-            name = target_title(target) if i == 0 else ""
-            rows.append(Row(name, pair, note=_change_note(pair, metric)))
-    axis = scale([p.value for row in rows for p in row.points], zero=definition != "ser")
+        found = [reading.gap(name, target, metric, attribute, definition) for name in reading.pipelines]
+        gaps = [(i, gap) for i, gap in enumerate(found) if gap is not None and gap["estimate"] is not None]
+        rows += _gap_rows(reading, target_title(target), gaps)
+    axis = scale([point.value for row in rows for point in row.points], zero=definition != "ser")
     title = f"{reading.gap_title(definition, metric)}, {attribute}"
     return _panel(reading.gap_title(definition, metric), dumbbells(title, rows, axis))
 
@@ -138,22 +134,29 @@ def _group_row(reading: Reading, target: tuple[str, str], metric: str, place: tu
     return Row(place[1], points, note=note, absent="" if points else why)
 
 
-def _gap_points(
-    reading: Reading, target: tuple[str, str], metric: str, attribute: str, definition: str
-) -> dict[int, Point]:
-    points = {}
-    for i, pipeline in enumerate(reading.pipelines):
-        gap = reading.gap(pipeline, target, metric, attribute, definition)
-        if gap is not None and gap["estimate"] is not None:
-            title = f"{pipeline}, {target_title(target)}: {number(gap['estimate'], metric)}"
-            points[i] = Point(i, gap["estimate"], gap["ci_low"], gap["ci_high"], title=title)
-    return points
+def _gap_rows(reading: Reading, name: str, gaps: list[tuple[int, Gap]]) -> list[Row]:
+    """``gaps`` are (series, gap) with a value. One row a candidate, or one for the baseline alone."""
+    baseline = [_gap_point(i, gap) for i, gap in gaps if i == 0]
+    candidates = [(i, gap) for i, gap in gaps if i > 0]
+    if not gaps:
+        return [Row(name, (), absent="fewer than two groups to compare")]
+    if not candidates:
+        return [Row(name, tuple(baseline), note=number(baseline[0].value, gaps[0][1]["metric"]))]
+    rows: list[Row] = []
+    for i, gap in candidates:
+        change = reading.change(gap["pipeline"], gap)
+        joined = change is not None and change["estimate"] is not None
+        if change is not None and joined:
+            note = signed(change["estimate"], gap["metric"])
+        else:
+            note = "other groups" if baseline else number(gap["estimate"], gap["metric"])
+        rows.append(Row(name if not rows else "", (*baseline, _gap_point(i, gap)), note=note, joined=joined))
+    return rows
 
 
-def _change_note(points: tuple[Point, ...], metric: str) -> str:
-    if len(points) < 2:
-        return number(points[0].value, metric)
-    return signed(points[1].value - points[0].value, metric)
+def _gap_point(series: int, gap: Gap) -> Point:
+    title = f"{gap['pipeline']}, {target_title((gap['task'], gap['label']))}: {number(gap['estimate'], gap['metric'])}"
+    return Point(series, gap["estimate"], gap["ci_low"], gap["ci_high"], title=title)
 
 
 def _panel(caption: str, chart: Markup) -> Markup:

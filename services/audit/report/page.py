@@ -63,8 +63,8 @@ def _header(reading: Reading) -> Markup:
 
 def _gap_intro(reading: Reading) -> Markup:
     words = (
-        "How far apart the groups are: from the baseline's gap (circle) to each candidate's. The number is the change. "
-        "0 means equal (SER: 1)."
+        "How far apart the groups are: from the baseline's gap (circle) to each candidate's. The number is the change, "
+        "unless other groups took part in the two. 0 means equal (SER: 1)."
     )
     return join(element("p", words, class_="quiet"), legend(reading))
 

@@ -27,6 +27,10 @@ class Reading:
             (g["pipeline"], g["task"], g["label"], g["metric"], g["attribute"], g["definition"]): g
             for g in report["gaps"]
         }
+        self._changes: dict[tuple[str, ...], Row] = {
+            (c["candidate"], c["task"], c["label"], c["metric"], c["attribute"], c["definition"]): c
+            for c in report["changes"]
+        }
 
     def cell(self, pipeline: str, target: tuple[str, str], metric: str, place: tuple[str, str]) -> Row | None:
         """``target`` is (task, label), ``place`` is (attribute, group)."""
@@ -34,6 +38,11 @@ class Reading:
 
     def gap(self, pipeline: str, target: tuple[str, str], metric: str, attribute: str, definition: str) -> Row | None:
         return self._gaps.get((pipeline, *target, metric, attribute, definition))
+
+    def change(self, candidate: str, gap: Row) -> Row | None:
+        """The change that goes with a gap of a candidate; None when the baseline has no such gap."""
+        where = (gap["task"], gap["label"], gap["metric"], gap["attribute"], gap["definition"])
+        return self._changes.get((candidate, *where))
 
     def targets(self, metric: str) -> list[tuple[str, str]]:
         """(task, label) of everything that has the metric, in the order of the report."""

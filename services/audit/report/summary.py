@@ -82,7 +82,7 @@ def _who(given: Mapping[str, Any]) -> list[Markup]:
 
 
 def _who_was_read(reading: Reading) -> list[Markup]:
-    """Records by group as the first metric of the baseline counted them, for reports without the cohort's own tables."""
+    """Records by group, as the baseline's first metric counted them: for reports without the cohort's own tables."""
     tables = []
     for attribute in (name for name in reading.groups if "," not in name):
         counts: dict[str, int] = {}
