@@ -20,6 +20,7 @@ table: "*.csv"                            # optional: the table's name in the so
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -131,7 +132,7 @@ class AttributeSchema(_Part):
     def _consistent(self) -> AttributeSchema:
         if self.levels and self.cuts:
             raise ValueError("has levels or cuts, not both")
-        if list(self.cuts) != sorted(set(self.cuts)) or any(abs(cut) == float("inf") for cut in self.cuts):
+        if list(self.cuts) != sorted(set(self.cuts)) or not all(map(math.isfinite, self.cuts)):
             raise ValueError("cuts must rise and be finite")
         if self.names and len(self.names) != len(self.cuts) + 1:
             raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} intervals, got {len(self.names)} names")

@@ -1,0 +1,116 @@
+"""schema.yaml: what it means, and what is wrong with one, by the name of the field."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from services.audit.cohort_schema import READY_MADE, Cell, CohortSchema, load_schema
+from services.errors import InvalidInput
+from services.maths.canonical import canonical_json
+
+PLAIN = "{patient: p, image: i, attributes: [{name: sex, column: s}]}"
+
+
+def attribute(text):
+    return load_schema(f"{{patient: p, image: i, attributes: [{{name: a, column: c, {text}}}]}}").attributes[0]
+
+
+@pytest.mark.parametrize("name", READY_MADE)
+def test_ready_made_schema_survives_storing(name):
+    schema = load_schema(name)
+    assert schema.name == name
+    assert CohortSchema.model_validate(json.loads(canonical_json(schema.model_dump(mode="json")))) == schema
+
+
+def test_short_forms_mean_the_long_ones():
+    long = """
+    patient: {column: p}
+    image: {column: i}
+    attributes:
+      - {name: sex, column: s, levels: [{level: Female, values: [F]}, {level: Male, values: []}]}
+    labels: [{name: Edema, column: Edema}]
+    """
+    short = (
+        "{patient: p, image: i, attributes: [{name: sex, column: s, levels: {Female: [F], Male: []}}], labels: [Edema]}"
+    )
+    assert load_schema(short).columns() == load_schema(long).columns()
+    assert load_schema(short).attributes == load_schema(long).attributes
+
+
+@pytest.mark.parametrize(
+    ("cuts", "names"),
+    [
+        ("[40, 60, 80]", ("under 40", "40 to 59", "60 to 79", "80 and over")),
+        ("[58]", ("under 58", "58 and over")),
+        ("[18.5, 25, 30]", ("under 18.5", "18.5 to under 25", "25 to under 30", "30 and over")),
+        ("[-1, 0.5]", ("under -1", "-1 to under 0.5", "0.5 and over")),
+        ("[25], names: [slim, heavy]", ("slim", "heavy")),
+    ],
+)
+def test_cuts_name_their_intervals(cuts, names):
+    assert attribute(f"cuts: {cuts}").interval_names() == names
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("", "schema_yaml"),
+        ("[1, 2]", "schema_yaml"),
+        ("patient: [", "schema_yaml"),
+        ("a: &x [1]\nb: *x", "schema_yaml"),
+        ("no-such-schema", "schema_yaml"),
+        ("!!python/object/apply:os.system ['true']", "schema_yaml"),
+        ("[" * 5000, "schema_yaml"),
+        (PLAIN.replace("p,", "p, colour: red,"), "schema_yaml.colour"),
+        (PLAIN.replace("patient: p, ", ""), "schema_yaml.patient"),
+        (PLAIN.replace("[{name: sex, column: s}]", "[]"), "schema_yaml.attributes"),
+        (PLAIN.replace("name: sex", "name: Sex assigned"), "schema_yaml.attributes[0].name"),
+        (PLAIN.replace("column: s}", "column: s, cuts: [60, 40]}"), "schema_yaml.attributes[0]"),
+        (PLAIN.replace("column: s}", "column: s, cuts: [.nan]}"), "schema_yaml.attributes[0]"),
+        (PLAIN.replace("column: s}", "column: s, cuts: [6], levels: [a]}"), "schema_yaml.attributes[0]"),
+        (PLAIN.replace("column: s}", "column: s, cuts: [6], names: [a]}"), "schema_yaml.attributes[0]"),
+        (PLAIN.replace("column: s}", "column: s, levels: {a: [x], b: [x]}}"), "schema_yaml.attributes[0]"),
+        (PLAIN.replace("s}]", "s}, {name: sex, column: t}]"), "schema_yaml"),
+        (PLAIN.replace("]}", "], labels: [A, A]}"), "schema_yaml"),
+        (PLAIN.replace("]}", "], labels: [{name: A, positive: ['0']}]}"), "schema_yaml.labels[0]"),
+        (PLAIN.replace("]}", "], table: ../rows.csv}"), "schema_yaml.table"),
+        (PLAIN.replace("]}", "], frame: last}"), "schema_yaml.frame"),
+        (PLAIN.replace("image: i", "image: {column: i, match: '('}"), "schema_yaml.image.match"),
+        (PLAIN.replace("image: i", "image: {column: i, match: '(a+)+b'}"), "schema_yaml.image.match"),
+        (PLAIN.replace("image: i", "image: {column: i, match: '(a)', value: '{2}'}"), "schema_yaml.image"),
+    ],
+)
+def test_wrong_schema_is_refused_by_the_name_of_the_field(text, field):
+    with pytest.raises(InvalidInput) as caught:
+        load_schema(text)
+    assert caught.value.reason == "SCHEMA_INVALID"
+    assert caught.value.field.startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "found"),
+    [
+        ({"column": "c"}, "  whole  ", "whole"),
+        ({"column": "c", "match": r"patient\d+"}, "x/patient00042/y", "patient00042"),
+        ({"column": "c", "match": r"study(\d+)"}, "x/study7/y", "7"),
+        ({"column": "c", "match": r"study(\d+)"}, "nothing", ""),
+        ({"column": "c", "match": r"-(\d+)(.*)$", "value": "a{1:4}/b{2}.{1}"}, "X-004_FU", "a0004/b_FU.004"),
+    ],
+)
+def test_cell_takes_its_part_of_the_text(cell, text, found):
+    assert Cell.model_validate(cell).of({"c": text}) == found
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+b", "(a|a)*b", "(?:a*)*b", r"(a)\1", "(?P<x>a)", "a*a*a*a*b", "(a{1,9}){9}"])
+def test_pattern_that_can_take_for_ever_is_refused(pattern):
+    with pytest.raises(ValueError, match=r"groups|repetitions"):
+        Cell(column="c", match=pattern)
+
+
+def test_worst_pattern_that_is_allowed_ends_soon():
+    begin = time.process_time()
+    assert Cell(column="c", match="a*a*a*b").of({"c": "a" * 10_000}) == ""
+    assert time.process_time() - begin < 5
