@@ -166,6 +166,12 @@ def test_a_report_of_the_platforms_own_reducer_verifies_and_shows_what_was_plant
     assert missed_most(report).iloc[0]["group"] == "Female"
 
 
+def test_groups_keep_the_order_of_the_report(report):
+    names = {"Female": "under 40", "Male": "40 to 59"}
+    cells = [{**row, "group": names.get(row["group"], row["group"])} for row in report.plain["cells"]]
+    assert list(group_rates(AuditReport({**report.plain, "cells": cells}, b""))["group"]) == ["under 40", "40 to 59"]
+
+
 def test_a_group_that_can_hardly_be_read_does_not_hide_the_others(report):
     cells = list(report.plain["cells"])
     for row in report.plain["cells"]:

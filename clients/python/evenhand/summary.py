@@ -56,7 +56,8 @@ def group_rates(report: AuditReport) -> pd.DataFrame:
         everywhere = readable.groupby(level="label").size() == readable.index.get_level_values("group").nunique()
         shared = everywhere.index[everywhere]
         means = readable[readable.index.get_level_values("label").isin(shared)].groupby(level="group").mean()
-        means = means.reset_index()
+        means = means.reindex([group for group in dict.fromkeys(of_attribute["group"]) if group in means.index])
+        means = means.reset_index()  # in the order of the cohort's schema, as the report has it
         means.insert(0, "attribute", attribute)
         means.insert(2, "labels", len(shared))
         rows.append(means)
