@@ -138,9 +138,13 @@ def _with_attributes(rows: pd.DataFrame, frame: pd.DataFrame, table: str) -> pd.
 def _category(column: pd.Series) -> pd.Categorical:
     """Text as a categorical whose categories are exactly the values that occur, in code-point order."""
     values = column.array if isinstance(column.dtype, pd.CategoricalDtype) else pd.Categorical(column)
-    values = values.remove_unused_categories()
-    texts = [str(category) for category in values.categories]
-    return values.rename_categories(dict(zip(values.categories, texts, strict=True))).reorder_categories(sorted(texts))
+    texts = [str(category) for category in values.categories.tolist()]
+    counts = np.bincount(values.codes.astype(np.int64) + 1, minlength=len(texts) + 1)[1:]
+    used = sorted(np.flatnonzero(counts).tolist(), key=texts.__getitem__)
+    # The last place serves code -1, the missing value.
+    places = np.full(len(texts) + 1, -1)
+    places[used] = np.arange(len(used))
+    return pd.Categorical.from_codes(places[values.codes], categories=pd.Index([texts[i] for i in used], dtype="str"))
 
 
 def _numbers(frame: pd.DataFrame, name: str, table: str) -> np.ndarray:
