@@ -35,7 +35,7 @@ CATALOGUE_PATIENCE_S = 15.0
 class AuditWorker:
     """Works from its first moment to its last; nobody calls it."""
 
-    def __init__(self, args: dict[str, Any]) -> None:
+    async def __init__(self, args: dict[str, Any]) -> None:
         settings = Settings.model_validate(args)
         self._worker = Worker(
             f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
@@ -66,7 +66,7 @@ class AuditWorker:
 class Auditor:
     """The calls of AuditService and CohortService: serialized request and context in, sealed bytes out."""
 
-    def __init__(self, args: dict[str, Any], workers: DeploymentHandle[Any]) -> None:
+    async def __init__(self, args: dict[str, Any], workers: DeploymentHandle[Any]) -> None:
         settings = Settings.model_validate(args)
         ledger = open_ledger(settings.ledger)
         store = open_object_store(settings.store)

@@ -8,7 +8,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -234,22 +233,30 @@ async def test_a_worker_that_slept_through_its_lease_commits_nothing(
     assert_each_chunk_was_committed_once(world, operation)
 
 
-async def test_cancelling_ends_a_running_audit_within_a_second(world: World) -> None:
+class EndlessCalls(SlowCalls):
+    """Models that start to answer and never do."""
+
+    def __init__(self, calls: ModelCalls) -> None:
+        super().__init__(calls, 0.0)
+        self.asked = asyncio.Event()
+
+    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+        self.asked.set()
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+async def test_cancelling_ends_an_audit_whose_models_never_answer(world: World) -> None:
     operation = await world.create()
-    calls = SlowCalls(world.calls(), 30.0)
+    calls = EndlessCalls(world.calls())
     running = asyncio.create_task(world.worker(calls=calls).run())
     try:
-        while world.ledger().get_operation(operation.name).state != "running":
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(0.2)
-        asked = time.monotonic()
+        await calls.asked.wait()
         world.ledger().request_cancel(operation.name)
         done = await world.wait(operation)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert done.state == "cancelled"
-    assert time.monotonic() - asked < 1.0
 
 
 class FailingCalls(SlowCalls):
@@ -316,9 +323,9 @@ async def test_a_chunk_that_ends_every_worker_fails_its_audit_in_the_end(world: 
 
 async def test_a_worker_that_is_shut_down_gives_its_chunks_back_at_once(world: World) -> None:
     operation = await world.create()
-    running = asyncio.create_task(world.worker(calls=SlowCalls(world.calls(), 30.0)).run())
-    while world.ledger().get_operation(operation.name).state != "running":
-        await asyncio.sleep(0.02)
+    calls = EndlessCalls(world.calls())
+    running = asyncio.create_task(world.worker(calls=calls).run())
+    await calls.asked.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert world.ledger().history(operation.name)[-1]["event"] == "released"

@@ -28,17 +28,17 @@ from services.adapters.object_store import ObjectStore, open_object_store
 from services.adapters.weights import DirectoryRegistry
 from services.audit.audits import Audits
 from services.audit.publish import PublishTask, publish
-from services.audit.resources import cohort_body
 from services.audit.settings import Settings
-from services.audit.shards import Record, write_shard
+from services.audit.shards import Record
 from services.audit.worker import Worker
 from services.hosting.calls import LocalModelCalls, ModelCalls
-from services.maths.canonical import canonical_json, digest
+from tests.audit.cohorts import put_cohort
 from tests.packages import write_classifier, write_package
 
 SIZE = 16
 PIXELS = {"channels": 1, "height": SIZE, "width": SIZE}
 LABELS = ("Edema", "Fracture")
+LEVELS = {"sex": ("Female", "Male"), "age": ("young", "old")}
 QUICK: dict[str, Any] = {
     "batch_size": 4,
     "lease_ttl_s": 1.0,
@@ -129,13 +129,8 @@ def audit_request(**changes: Any) -> audit_service_pb2.CreateAuditRequest:
 def make_world(folder: Path, *, records: int = 40, rows_per_shard: int = 12) -> World:
     world = World(folder)
     _write_models(folder / "models")
-    store = world.store()
-    rows = [_record(index) for index in range(records)]
-    manifest = _manifest(store, rows, rows_per_shard)
-    key = store.put(canonical_json(manifest)).key
-    ledger = world.ledger()
-    created = ledger._clock()
-    ledger.put_resource(COHORT, "cohort", cohort_body(COHORT, "small", manifest, key, created))
+    rows = (_record(index) for index in range(records))
+    put_cohort(world.ledger(), world.store(), COHORT, rows, levels=LEVELS, rows_per_shard=rows_per_shard)
     return world
 
 
@@ -178,48 +173,6 @@ def _record(index: int) -> Record:
         spacing=None,
         modality="DX",
     )
-
-
-def _manifest(store: ObjectStore, rows: Sequence[Record], rows_per_shard: int) -> dict[str, Any]:
-    shards = []
-    for index, start in enumerate(range(0, len(rows), rows_per_shard)):
-        part = rows[start : start + rows_per_shard]
-        shards.append(write_shard(store, part, index=index).to_dict())
-    manifest: dict[str, Any] = {
-        "schema_version": "1",
-        "records": len(rows),
-        "patients": len({row.patient_id for row in rows}),
-        "modality": "DX",
-        "has_masks": True,
-        "rows_per_shard": rows_per_shard,
-        "shards": shards,
-        "attributes": [
-            _attribute("sex", ("Female", "Male"), rows),
-            _attribute("age", ("young", "old"), rows),
-        ],
-        "labels": [_label(name, rows) for name in LABELS],
-        "refused": [],
-    }
-    return {**manifest, "digest": digest(manifest)}
-
-
-def _attribute(name: str, levels: Sequence[str], rows: Sequence[Record]) -> dict[str, Any]:
-    def level(value: str) -> dict[str, Any]:
-        members = [row for row in rows if row.attributes[name] == value]
-        return {"level": value, "records": len(members), "patients": len({row.patient_id for row in members})}
-
-    missing = sum(row.attributes[name] is None for row in rows)
-    return {"name": name, "levels": [level(value) for value in levels], "missing": missing, "assigned_by": "record"}
-
-
-def _label(name: str, rows: Sequence[Record]) -> dict[str, Any]:
-    values = [row.labels[name] for row in rows]
-    return {
-        "name": name,
-        "positives": values.count(1),
-        "negatives": values.count(0),
-        "missing": values.count(None),
-    }
 
 
 class SlowCalls:
