@@ -124,7 +124,12 @@ FAIRNESS = (
     Panel(
         "Patients by group",
         "How many patients stand behind a group's values. With few, say nothing.",
-        [("max by (group) (evenhand_subgroup_n{" + COHORT + "})", "{{group}}")],
+        [
+            (
+                'max by (attribute, group) (evenhand_subgroup_patients{cohort=~"$cohort",attribute=~"$attribute"})',
+                "{{group}}",
+            )
+        ],
         width=12,
     ),
     Panel(

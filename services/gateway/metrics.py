@@ -23,6 +23,7 @@ LONGEST_VALUE = 80
 KEPT_S = 2.0  # several scrapers at once ask the ledger once
 
 CELL_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "group")
+COUNT_LABELS = ("cohort", "task", "label", "attribute", "group")
 GAP_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "definition")
 
 
@@ -72,19 +73,26 @@ class LedgerMetrics:
     def _fairness(self) -> Iterator[Metric]:
         audits, _ = self._ledger.list_resources("audit", page_size=MOST_AUDITS, state="STATE_SUCCEEDED")
         cells = _Family("evenhand_subgroup_metric", "A metric within a group, as the latest audit found it.")
-        counts = _Family("evenhand_subgroup_n", "Records behind evenhand_subgroup_metric.")
+        counts = _Family("evenhand_subgroup_n", "Records behind evenhand_subgroup_metric, whatever the pipeline.")
+        patients = _Family("evenhand_subgroup_patients", "Patients behind evenhand_subgroup_metric.")
         gaps = _Family("evenhand_fairness_gap", "A gap between groups, as the latest audit found it.")
         for body in audits:  # newest first: what an older audit says about the same thing is history
             cohort = str((body.get("spec") or {}).get("cohort", ""))
             gauges = body.get("gauges") or {}
             for cell in gauges.get("cells") or ():
-                key = _key(cohort, cell, CELL_LABELS)
-                cells.put(key, cell.get("estimate"))
-                counts.put(key, cell.get("records"))
+                cells.put(_key(cohort, cell, CELL_LABELS), cell.get("estimate"))
+                counts.put(_key(cohort, cell, COUNT_LABELS), cell.get("records"))
+                patients.put(_key(cohort, cell, COUNT_LABELS), cell.get("patients"))
             for gap in gauges.get("gaps") or ():
                 gaps.put(_key(cohort, gap, GAP_LABELS), gap.get("estimate"))
         room, dropped = MOST_SERIES, 0
-        for family, labels in ((gaps, GAP_LABELS), (cells, CELL_LABELS), (counts, CELL_LABELS)):
+        # The counts come before the values: a value whose n was cut off by the cap would be worse than none.
+        for family, labels in (
+            (gaps, GAP_LABELS),
+            (counts, COUNT_LABELS),
+            (patients, COUNT_LABELS),
+            (cells, CELL_LABELS),
+        ):
             metric, left_out = family.metric(labels, room)
             room -= len(metric.samples)
             dropped += left_out

@@ -43,6 +43,7 @@ def test_requests_batches_and_fairness_are_on_one_page(scraped: str, main_job: M
         "evenhand_batch_rows_bucket",
         "evenhand_subgroup_metric",
         "evenhand_subgroup_n",
+        "evenhand_subgroup_patients",
         "evenhand_fairness_gap",
     ):
         assert f"\n{name}{{" in scraped, name
