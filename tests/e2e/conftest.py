@@ -82,7 +82,7 @@ pipelines:
   stages: [{classify: chest-classifier}]
 - name: reconstructed
   stages:
-  - degrade: {operator: low-dose-xray, photons: 3000}
+  - degrade: {operator: low-dose-xray, photons: 1000}
   - reconstruct: xray-unet
   - classify: chest-classifier
 """

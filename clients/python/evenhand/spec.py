@@ -4,7 +4,7 @@ AuditSpec(
     cohort="cohorts/…",
     pipelines=[
         Pipeline("original", [classify("chest-classifier")]),
-        Pipeline("reconstructed", [degrade("low-dose-xray", photons=3000), reconstruct("xray-unet"),
+        Pipeline("reconstructed", [degrade("low-dose-xray", photons=1000), reconstruct("xray-unet"),
                                    classify("chest-classifier")]),
     ],
     attributes=["sex", "age", "sex,age"],
@@ -29,7 +29,7 @@ Stage: TypeAlias = Mapping[str, Any]
 
 
 def degrade(operator: str, **parameters: float | bool) -> Stage:
-    """An acquisition: ``degrade("low-dose-xray", photons=3000)`` or ``degrade("radial-kspace", acceleration=8)``."""
+    """An acquisition: ``degrade("low-dose-xray", photons=1000)`` or ``degrade("radial-kspace", acceleration=8)``."""
     return {"degrade": {"operator": operator, **parameters}}
 
 

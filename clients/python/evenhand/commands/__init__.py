@@ -35,7 +35,7 @@ _HELP = """Serve medical-image models, and audit them for subgroup fairness.
     - classify: chest-classifier
   - name: reconstructed
     stages:
-    - degrade: {operator: low-dose-xray, photons: 3000}
+    - degrade: {operator: low-dose-xray, photons: 1000}
     - reconstruct: xray-unet
     - classify: chest-classifier
   attributes: \\[sex, age, race]
