@@ -30,24 +30,24 @@ class Settings(BaseModel):
     import_roots: tuple[Path, ...] = Field(default_factory=_import_roots)
     """Server folders that CreateCohort may read from; none means uploads only."""
 
-    workers: int = Field(1, ge=1, le=64)
-    num_cpus: float = Field(0.1, ge=0)
+    workers: int = Field(default=1, ge=1, le=64)
+    num_cpus: float = Field(default=0.1, ge=0)
     """What Ray's scheduler counts each replica as, not a limit."""
-    batch_size: int = Field(32, ge=1, le=256)
+    batch_size: int = Field(default=32, ge=1, le=256)
     """Rows of every model call of an audit. Part of the audit's digest: a row's bits depend on it."""
-    in_flight: int = Field(4, ge=2, le=64)
+    in_flight: int = Field(default=4, ge=2, le=64)
     """Batches that a worker keeps under way at once."""
-    rows_per_shard: int = Field(256, ge=1)
+    rows_per_shard: int = Field(default=256, ge=1)
 
-    lease_ttl_s: float = Field(10.0, gt=0)
-    renew_every_s: float = Field(2.0, gt=0)
-    watch_every_s: float = Field(0.25, gt=0, le=0.5)
+    lease_ttl_s: float = Field(default=10.0, gt=0)
+    renew_every_s: float = Field(default=2.0, gt=0)
+    watch_every_s: float = Field(default=0.25, gt=0, le=0.5)
     """How often a worker looks whether its operation was cancelled; cancelling must work within a second."""
-    poll_every_s: float = Field(0.2, gt=0)
+    poll_every_s: float = Field(default=0.2, gt=0)
     """How often an idle worker asks the ledger for work."""
-    patience_s: float = Field(180.0, gt=0)
+    patience_s: float = Field(default=180.0, gt=0)
     """How long a chunk waits for a model, the store or the ledger to come back before it is given up for a while."""
-    max_attempts: int = Field(20, ge=1)
+    max_attempts: int = Field(default=20, ge=1)
     """After so many leases of one chunk the operation fails: something in it ends every worker that tries."""
 
     @property
