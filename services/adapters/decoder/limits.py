@@ -25,6 +25,8 @@ class Limits:
     """Address space a worker may add to what it has after its imports."""
     cpu_s: float = 2.0
     """Processor time for one file, kept by the kernel. Not wall time: a busy machine must not refuse good files."""
+    cpu_s_per_mib: float = 0.25
+    """And this much more for each MiB of file: a mammogram of 10 MiB in JPEG 2000 takes 2 s by itself."""
     wall_s: float = 30.0
     """Wall time for one file, for the case that a worker stops without using the processor."""
 
@@ -36,6 +38,10 @@ class Limits:
                 f"at most {self.output_bytes}, and at most {self.ratio} times the file above {self.ratio_free_bytes}",
                 reason="DECODED_SIZE_OVER_LIMIT",
             )
+
+    def time_for(self, given: int) -> float:
+        """Seconds of processor time that ``given`` bytes of file may take."""
+        return self.cpu_s + self.cpu_s_per_mib * given / MIB
 
     def most(self, given: int) -> int:
         """Most bytes that ``given`` bytes of file may become."""

@@ -135,7 +135,7 @@ class Sandbox:
         if self._closed:
             return Cancelled("the decoder was closed")
         if timed_out or status == -signal.SIGPROF:
-            return Undecodable(f"took more than {self._limits.cpu_s} s to decode", reason="DECODE_TIMEOUT")
+            return Undecodable("took more time to decode than a file of its size may", reason="DECODE_TIMEOUT")
         if status == _OUT_OF_MEMORY:
             return TooLarge("needs more memory than one file may have", reason="DECODE_OUT_OF_MEMORY")
         return Undecodable("ended the process that decoded it", reason="DECODER_CRASHED")

@@ -64,7 +64,7 @@ def _renounce(limits: Limits) -> None:
 
 
 def _answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
-    signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)
+    signal.setitimer(signal.ITIMER_PROF, limits.time_for(len(payload)))
     try:
         return formats.answer(request, payload, limits)
     except ServiceError as error:

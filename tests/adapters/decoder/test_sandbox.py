@@ -64,7 +64,7 @@ def test_worker_can_open_nothing_and_knows_no_secret(monkeypatch):
 
 
 def test_file_that_spends_its_processor_time_is_refused_and_the_next_one_is_read():
-    with Decoder(Limits(cpu_s=0.15), workers=1) as decoder:
+    with Decoder(Limits(cpu_s=0.15, cpu_s_per_mib=0), workers=1) as decoder:
         assert reason_of(decoder, LARGE) == "DECODE_TIMEOUT"
         assert_works(decoder)
 
