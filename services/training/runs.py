@@ -13,6 +13,9 @@ from services.training.packages import describe, weights_bytes, write_package
 from services.training.recipes import Recipe
 from services.training.scoring import choose_thresholds, predict, score
 
+FEWEST_OTHERS = 200
+"""Fewer validation or held-out patients would make a threshold or a score a matter of luck."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -26,7 +29,7 @@ class Run:
     @property
     def others(self) -> int:
         """Patients in the validation cohort, and as many again held out."""
-        return max(200, self.patients // 4)
+        return max(FEWEST_OTHERS, self.patients // 4)
 
 
 def own_run(recipe: Recipe) -> Run:
