@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from ray import serve
 
+from services.adapters.decoder import Decoder
 from services.classifiers.settings import Settings
 from services.classifiers.wire import read_request, write_reply
 from services.hosting.envelope import Reply, seal
 from services.hosting.images import answer_image
+from services.hosting.nearby import NearbyListener
 from services.hosting.replica import open_host
 
 TASKS = (
@@ -28,6 +30,9 @@ class Classifier:
     async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]
         self._host = open_host(Settings.model_validate(settings), TASKS, app="classifiers")
         await self._host.warm_up()
+        self._decoder = Decoder(workers=1)
+        self._nearby = NearbyListener(self._host, "classifiers")
+        await self._nearby.start()
 
     async def catalogue(self) -> Reply:
         async def answer() -> list[dict[str, Any]]:
@@ -43,6 +48,6 @@ class Classifier:
     async def CreateClassification(self, request: bytes, context: Mapping[str, Any]) -> Reply:
         async def answer() -> bytes:
             model, message = read_request(request)
-            return write_reply(*await answer_image(self._host, model, message.image))
+            return write_reply(*await answer_image(self._host, self._decoder, model, message.image))
 
         return await seal(answer())

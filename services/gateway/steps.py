@@ -75,9 +75,9 @@ def array_from_numbers(
         return _finite(name, values.reshape(shape).astype(np.float32))
 
 
-def bytes_from_array(array: np.ndarray[Any, Any]) -> bytes:
-    """Little-endian row-major float32."""
-    return np.ascontiguousarray(array, "<f4").tobytes()
+def blob_from_array(array: np.ndarray[Any, Any]) -> memoryview:
+    """Little-endian row-major float32 bytes; of an array that is so already, a view."""
+    return np.ascontiguousarray(array, "<f4").data.cast("B")
 
 
 def check_shape(name: str, shape: Sequence[int], expected: Sequence[int], model: str) -> None:

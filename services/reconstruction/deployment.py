@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from ray import serve
 
+from services.adapters.decoder import Decoder
 from services.hosting.calls import run_degradation
 from services.hosting.envelope import Reply, seal
 from services.hosting.images import answer_image
+from services.hosting.nearby import NearbyListener
 from services.hosting.replica import open_host
 from services.reconstruction.settings import Settings
 from services.reconstruction.wire import read_request, write_reply
@@ -25,6 +27,9 @@ class Reconstructor:
     async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]
         self._host = open_host(Settings.model_validate(settings), TASKS, app="reconstruction")
         await self._host.warm_up()
+        self._decoder = Decoder(workers=1)
+        self._nearby = NearbyListener(self._host, "reconstruction")
+        await self._nearby.start()
 
     async def catalogue(self) -> Reply:
         async def answer() -> list[dict[str, Any]]:
@@ -45,6 +50,6 @@ class Reconstructor:
     async def CreateReconstruction(self, request: bytes, context: Mapping[str, Any]) -> Reply:
         async def answer() -> bytes:
             model, message = read_request(request)
-            return write_reply(*await answer_image(self._host, model, message.image))
+            return write_reply(*await answer_image(self._host, self._decoder, model, message.image))
 
         return await seal(answer())

@@ -133,12 +133,13 @@ def write_reply(answer: Answer, header: Mapping[str, Any]) -> Response:
         entry.get("name"): _parameters(entry).get("binary_data", default) is True
         for entry in _objects(header, "outputs")
     }
-    outputs, blobs = [], []
+    outputs: list[dict[str, Any]] = []
+    blobs: list[memoryview] = []
     for name, array in answer.outputs.items():
         entry: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(array.shape)}
         if binary.get(name, default):
-            blob = steps.bytes_from_array(array)
-            entry["parameters"] = {"binary_data_size": len(blob)}
+            blob = steps.blob_from_array(array)
+            entry["parameters"] = {"binary_data_size": blob.nbytes}
             blobs.append(blob)
         else:
             entry["data"] = np.asarray(array, np.float64).ravel().tolist()

@@ -17,7 +17,7 @@ from services.gateway.calls import Call, Guard
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
-Unary = Callable[[bytes, Call], Awaitable[Message]]
+Unary = Callable[[bytes, Call], Awaitable[Message | bytes]]
 ServerStream = Callable[[bytes, Call], AsyncIterator[Message]]
 ClientStream = Callable[[AsyncIterator[bytes], Call], Awaitable[Message]]
 Bidirectional = Callable[[AsyncIterator[bytes], Call], AsyncIterator[Message]]
@@ -88,8 +88,8 @@ async def _abort(context: Context, error: ServiceError) -> None:
     await context.abort(grpc_code(error), status_from_error(error).message, trailing_metadata(error))
 
 
-def _serialize(message: Message) -> bytes:
-    return message.SerializeToString()
+def _serialize(reply: Message | bytes) -> bytes:
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
 def _authorization(context: Context) -> str:

@@ -75,10 +75,8 @@ def inference_handlers(protocol: OpenInference, readiness: Readiness, door: Door
         return reply
 
     async def infer(payload: bytes, call: Call) -> Any:
-        return await answer(_parse(pb.ModelInferRequest, payload), call)
-
-    async def answer(request: Any, call: Call) -> Any:
-        return response_message(request.id, await protocol.infer(call, asked(request)))
+        request = _parse(pb.ModelInferRequest, payload)
+        return response_bytes(request.id, await protocol.infer(call, asked(request)))
 
     async def stream(payloads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Any]:
         # Answers come in the order of the requests; one that fails says so in its place and the stream goes on.
@@ -87,7 +85,8 @@ def inference_handlers(protocol: OpenInference, readiness: Readiness, door: Door
             try:
                 request = _parse(pb.ModelInferRequest, payload)
                 reply.infer_response.id = request.id
-                reply.infer_response.CopyFrom(await answer(request, call))
+                answer = await protocol.infer(call, asked(request))
+                reply.infer_response.MergeFromString(response_bytes(request.id, answer))
             except ServiceError as error:
                 reply.error_message = error.message
                 reply.infer_response.parameters["reason"].string_param = error.reason
@@ -145,13 +144,29 @@ def _typed(tensor: Any) -> Any:
     return getattr(tensor.contents, CONTENTS[tensor.datatype])
 
 
-def response_message(request_id: str, answer: Answer) -> Any:
-    """ModelInferResponse with its outputs as raw bytes."""
+def response_bytes(request_id: str, answer: Answer) -> bytes:
+    """A serialized ModelInferResponse. The tensors, its last field, are joined on by hand: protobuf would copy each of
+    them three times more."""
     reply = pb.ModelInferResponse(model_name=answer.served.name, model_version=answer.served.version, id=request_id)
+    tensors: list[bytes | memoryview] = []
     for name, array in answer.outputs.items():
         reply.outputs.add(name=name, datatype="FP32", shape=array.shape)
-        reply.raw_output_contents.append(steps.bytes_from_array(array))
-    return reply
+        blob = steps.blob_from_array(array)
+        tensors += [RAW_OUTPUT_KEY, _varint(blob.nbytes), blob]
+    return b"".join([reply.SerializeToString(), *tensors])
+
+
+def _varint(number: int) -> bytes:
+    """protobuf's variable-length spelling of a length."""
+    spelt = bytearray()
+    while number > 0x7F:
+        spelt.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*spelt, number])
+
+
+# Field number and wire type "length-delimited" of raw_output_contents.
+RAW_OUTPUT_KEY = _varint(pb.ModelInferResponse.DESCRIPTOR.fields_by_name["raw_output_contents"].number << 3 | 2)
 
 
 def _parse(message_class: Any, payload: bytes) -> Any:
