@@ -1,0 +1,67 @@
+"""Runs on a real Ray Train."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+
+from services.adapters.weights import load_record
+from services.training.folders import RunFolder
+from services.training.launch import RayLaunch
+from services.training.recipes import RECIPES
+from services.training.runs import Run
+from services.training.settings import Settings
+from services.training.steps import perform
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with tempfile.TemporaryDirectory(prefix="eh") as folder:  # short, for the paths of Ray's sockets
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+        yield
+        ray.shutdown()
+
+
+def order(path: Path, epochs: int) -> RunFolder:
+    folder = RunFolder(path)
+    folder.place_order(Run(RECIPES["sex-classifier"], 3, epochs, 60), path.parent / f"{path.name}-models", "1")
+    return folder
+
+
+def digest_of(folder: RunFolder) -> str:
+    _, registry, version = folder.order()
+    return load_record(registry / "sex-classifier" / version).files["weights.safetensors"]
+
+
+async def test_a_run_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_weights(cluster, tmp_path):
+    folder, launch = order(tmp_path / "a", 6), RayLaunch(Settings(data_dir=tmp_path))
+    running = asyncio.ensure_future(launch(folder))
+    while folder.progress().get("epochs_done", 0) < 1 and not running.done():
+        await asyncio.sleep(0.1)
+    folder.ask_to_stop()
+    await running
+    assert folder.result() is None
+    assert list(folder.path.glob("ray/checkpoint_*/snapshot.safetensors"))
+
+    (folder.path / "stop").unlink()
+    await launch(folder)
+    undisturbed = order(tmp_path / "b", 6)
+    await asyncio.to_thread(perform, undisturbed)
+    assert folder.result() == undisturbed.result()
+    assert digest_of(folder) == digest_of(undisturbed)
+
+
+async def test_two_workers_share_a_run_and_publish_one_package(cluster, tmp_path):
+    folder = order(tmp_path / "c", 1)
+    await RayLaunch(Settings(data_dir=tmp_path, num_workers=2))(folder)
+    assert folder.result()["scores"]["mean_auroc"] > 0
+    assert digest_of(folder)
