@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 from evenhand.resources.v1 import image_pb2
 
-from services.adapters.decoder import decode_bytes
+from services.adapters.decoder import Decoder, decode_bytes
 from services.adapters.weights import ModelRecord
 from services.errors import InvalidInput, NonFinite, OutOfRange, ShapeMismatch
 from services.hosting.host import OUTPUT_NAME, ModelHost
@@ -25,11 +25,11 @@ def image_message(pixels: np.ndarray) -> image_pb2.Tensor:
     return image_pb2.Tensor(shape=list(pixels.shape), data=np.ascontiguousarray(pixels, "<f4").tobytes())
 
 
-async def model_input(image: image_pb2.Image, spec: PixelSpec) -> np.ndarray:
-    """One image as (1, C, H, W) float32 in the model's range; files are decoded in the sandbox."""
+async def model_input(image: image_pb2.Image, spec: PixelSpec, decoder: Decoder) -> np.ndarray:
+    """One image as (1, C, H, W) float32 in the model's range; ``decoder`` reads files in its sandbox."""
     source = image.WhichOneof("source")
     if source == "file":
-        pixels = (await asyncio.to_thread(decode_bytes, image.file, image.filename)).pixels
+        pixels = (await asyncio.to_thread(decode_bytes, image.file, image.filename, decoder=decoder)).pixels
     elif source == "tensor":
         pixels = canonical_tensor(image.tensor)
     else:
@@ -59,9 +59,11 @@ def canonical_tensor(tensor: image_pb2.Tensor) -> np.ndarray:
     return pixels
 
 
-async def answer_image(host: ModelHost, model: str, image: image_pb2.Image) -> tuple[ModelRecord, np.ndarray]:
+async def answer_image(
+    host: ModelHost, decoder: Decoder, model: str, image: image_pb2.Image
+) -> tuple[ModelRecord, np.ndarray]:
     """The record that answered and its output row for one image of a message."""
     record = host.find(model)
-    images = await model_input(image, record.input.spec())
+    images = await model_input(image, record.input.spec(), decoder)
     outputs = await host.infer(record.name, record.version, {"image": images}, {})
     return record, outputs[OUTPUT_NAME[record.task]][0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from evenhand.resources.v1 import image_pb2
 from PIL import Image
 
+from services.adapters.decoder import Decoder
 from services.adapters.weights import DirectoryRegistry
 from services.errors import ServiceError
 from services.hosting.host import ModelHost
@@ -22,13 +24,19 @@ def tensor(shape: list[int], data: bytes) -> image_pb2.Image:
     return image_pb2.Image(tensor=image_pb2.Tensor(shape=shape, data=data))
 
 
-async def test_a_tensor_of_the_models_own_size_is_taken_as_it_is() -> None:
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with Decoder(workers=1) as opened:
+        yield opened
+
+
+async def test_a_tensor_of_the_models_own_size_is_taken_as_it_is(decoder: Decoder) -> None:
     pixels = np.random.default_rng(0).random((1, 8, 8), np.float32)
-    given = await model_input(image_pb2.Image(tensor=image_message(pixels)), SPEC)
+    given = await model_input(image_pb2.Image(tensor=image_message(pixels)), SPEC, decoder)
     np.testing.assert_array_equal(given[0], pixels)
 
 
-async def test_a_png_file_and_its_pixels_give_the_same_answer(tmp_path: Path) -> None:
+async def test_a_png_file_and_its_pixels_give_the_same_answer(tmp_path: Path, decoder: Decoder) -> None:
     stored = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
     stored[-1, -1], stored[0, 0] = 255, 0
     file = io.BytesIO()
@@ -36,7 +44,7 @@ async def test_a_png_file_and_its_pixels_give_the_same_answer(tmp_path: Path) ->
     write_package(tmp_path)
     host = ModelHost(DirectoryRegistry([tmp_path]), ["reconstruction"])
     image = image_pb2.Image(file=file.getvalue(), filename="x.png")
-    record, row = await answer_image(host, "affine", image)
+    record, row = await answer_image(host, decoder, "affine", image)
     assert record.name == "affine"
     np.testing.assert_allclose(row[0], 0.5 * stored / 255 + 0.25, atol=1e-6)
 
@@ -56,9 +64,9 @@ async def test_a_png_file_and_its_pixels_give_the_same_answer(tmp_path: Path) ->
         (image_pb2.Image(file=b""), None),
     ],
 )
-async def test_a_bad_image_is_the_callers_error(image: image_pb2.Image, reason: str | None) -> None:
+async def test_a_bad_image_is_the_callers_error(image: image_pb2.Image, reason: str | None, decoder: Decoder) -> None:
     with pytest.raises(ServiceError) as caught:
-        await model_input(image, SPEC)
+        await model_input(image, SPEC, decoder)
     assert caught.value.http < 500
     if reason:
         assert caught.value.reason == reason
