@@ -173,7 +173,7 @@ def _snapshot(
     flat = {f"network/{name}": tensor.clone() for name, tensor in _cpu(network.state_dict()).items()}
     flat |= {f"best/{name}": tensor for name, tensor in best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        flat |= {f"optimizer/{index}/{name}": tensor.detach().cpu().clone() for name, tensor in moments.items()}
+        flat |= {f"optimizer/{index}/{name}": tensor.clone() for name, tensor in _cpu(moments).items()}
     flat["progress"] = torch.tensor([float(done), best_score], dtype=torch.float64)
     return flat
 
