@@ -48,7 +48,8 @@ def array_from_bytes(
             f"{name!r}: shape {_text(shape)} of {datatype} needs {elements * dtype.itemsize} bytes, got {len(raw)}",
             field=f"inputs.{name}",
         )
-    return _finite(name, np.frombuffer(raw, dtype).reshape(shape).astype(np.float32, copy=False))
+    with np.errstate(over="ignore"):
+        return _finite(name, np.frombuffer(raw, dtype).reshape(shape).astype(np.float32, copy=False))
 
 
 def array_from_numbers(

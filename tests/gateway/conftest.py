@@ -217,3 +217,11 @@ def problem_of():
         return problem
 
     return read
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """An empty ledger of its own."""
+    opened = open_ledger(f"sqlite:///{tmp_path}/own.db")
+    yield opened
+    opened.close()
