@@ -1,8 +1,11 @@
-"""A report in a terminal: pipelines side by side, and the groups whose cases are missed most."""
+"""A report in a terminal: pipelines side by side, and each group's mean TPR.
+
+Single cells are left to the report: without an interval, a list of the worst of hundreds is a list of noise.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from rich.table import Table
@@ -10,7 +13,6 @@ from rich.table import Table
 from evenhand.reports import AuditReport
 
 READABLE = ("ok", "wide")
-WORST_SHOWN = 6
 
 
 def pipeline_summary(report: AuditReport) -> pd.DataFrame:
@@ -70,29 +72,12 @@ def _spread(rates: pd.DataFrame) -> float:
     return float((values.max() - values.min()).max())
 
 
-def missed_most(report: AuditReport) -> pd.DataFrame:
-    """The readable (pipeline, label, group) whose TPR fell most below the baseline's in the same group."""
-    changes = report.changes.to_pandas()
-    cells = report.cells.to_pandas()
-    if changes.empty:
-        return pd.DataFrame()
-    baseline = changes["baseline"].iloc[0]
-    tpr = cells[(cells["metric"] == "tpr") & (cells["group"] != "overall") & cells["state"].isin(READABLE)]
-    keys = ["label", "attribute", "group"]
-    before = tpr[tpr["pipeline"] == baseline][[*keys, "estimate"]].rename(columns={"estimate": "TPR before"})
-    after = tpr[tpr["pipeline"] != baseline][["pipeline", *keys, "positives", "estimate"]]
-    both = after.rename(columns={"estimate": "TPR after"}).merge(before, on=keys)
-    both["change"] = both["TPR after"] - both["TPR before"]
-    columns = ["pipeline", "label", "attribute", "group", "positives", "TPR before", "TPR after", "change"]
-    worst: pd.DataFrame = both.loc[both["change"] < 0, columns].sort_values("change", kind="stable").head(WORST_SHOWN)
-    return worst
-
-
 def rich_table(frame: pd.DataFrame, title: str = "") -> Table:
     """A frame as a terminal table; numbers to three figures, missing values blank."""
     table = Table(title=title or None, title_justify="left")
-    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
-        table.add_column(str(column), justify="right" if pd.api.types.is_numeric_dtype(kind) else "left")
+    for number, (column, kind) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        justify: Literal["right", "left"] = "right" if pd.api.types.is_numeric_dtype(kind) else "left"
+        table.add_column(str(column), justify=justify, no_wrap=number == 0)
     for row in frame.itertuples(index=False):
         table.add_row(*(_shown(value) for value in row))
     return table

@@ -22,7 +22,7 @@ from evenhand.commands.console import (
 )
 from evenhand.reports import AuditReport
 from evenhand.spec import spec_proto
-from evenhand.summary import group_rates, missed_most, pipeline_summary, rich_table
+from evenhand.summary import group_rates, pipeline_summary, rich_table
 
 app = typer.Typer(help="Audits: a cohort through pipelines, by groups.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="audits/… or what follows the slash.")]
@@ -133,6 +133,3 @@ def print_report(report: AuditReport) -> None:
     """Pipelines side by side, rates by group, and where cases are missed most."""
     out.print(rich_table(pipeline_summary(report), "Pipelines"))
     out.print(rich_table(group_rates(report), "Mean TPR by group"))
-    worst = missed_most(report)
-    if not worst.empty:
-        out.print(rich_table(worst, "Cases found less often than by the baseline"))
