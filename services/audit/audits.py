@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +50,12 @@ class Audits:
         return manifest
 
     def _create(self, asked: wire.AuditRequest, plan: ResolvedAudit, manifest: Mapping[str, Any]) -> bytes:
-        request = {"display_name": asked.display_name, "spec": asked.document, "plan": plan.to_dict()}
+        request = {
+            "display_name": asked.display_name,
+            "spec": asked.document,
+            "plan": plan.to_dict(),
+            "people": people(manifest),
+        }
         operation, _ = self._ledger.create_operation(
             KIND,
             f"audits/{uuid.uuid4()}",
@@ -115,6 +121,16 @@ class Audits:
 
 def _no_audit(name: str) -> NotFound:
     return NotFound(f"there is no {name}", field="name", reason="AUDIT_NOT_FOUND")
+
+
+def people(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Who is in the cohort, for the report: attributes, labels, and refused rows by reason, without any file name."""
+    refused = Counter(row["reason"] for row in manifest["refused"])
+    return {
+        "attributes": manifest["attributes"],
+        "labels": manifest["labels"],
+        "refused": dict(sorted(refused.items())),
+    }
 
 
 def plan_chunks(plan: ResolvedAudit, manifest: Mapping[str, Any]) -> list[ChunkSpec]:

@@ -32,7 +32,7 @@ from services.audit.formats import (
 from services.audit.pipeline import ResolvedAudit, plan_from_dict
 from services.audit.reduce import reduce, report_json
 from services.audit.report import render_report
-from services.errors import Internal, ServiceError, error_from_dict
+from services.errors import Internal, ServiceError, Unavailable, error_from_dict
 
 MOST_GAUGES = 2000
 
@@ -65,7 +65,7 @@ def publish(store: ObjectStore, task: PublishTask) -> dict[str, Any]:
         levels=plan.levels,
         min_patients=plan.min_patients,
         min_cases=plan.min_cases,
-        provenance=_provenance(plan),
+        provenance=_provenance(plan, task.request["people"]),
     )
     envelope = {
         "audit": task.audit,
@@ -102,12 +102,12 @@ def _rows(
     return read(*parts) if refs else canonical(pd.DataFrame())
 
 
-def _provenance(plan: ResolvedAudit) -> dict[str, Any]:
+def _provenance(plan: ResolvedAudit, people: Mapping[str, Any]) -> dict[str, Any]:
     """All that decided the numbers, and nothing that names this run."""
     plain = plan.to_dict()
     return {
         "audit_digest": plan.digest,
-        "cohort": {"digest": plan.cohort_digest, "patients": plan.patients, "records": plan.records},
+        "cohort": {"digest": plan.cohort_digest, "patients": plan.patients, "records": plan.records, **people},
         **{key: plain[key] for key in ("pipelines", "seed", "batch_size", "warnings")},
         "software": {"evenhand-platform": metadata.version("evenhand-platform")},
     }
@@ -157,6 +157,9 @@ class SubprocessPublisher:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
+        if child.returncode and child.returncode < 0:
+            # Killed, perhaps for memory; the same input may fit the next time.
+            raise Unavailable("the report's process was killed", field=task.audit, reason="REPORT_PROCESS_LOST")
         if child.returncode != 0:
             raise Internal(f"the report's process ended with status {child.returncode}", field=task.audit)
         answer = json.loads(output)

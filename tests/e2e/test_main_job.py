@@ -22,7 +22,9 @@ def report(job: MainJob) -> dict:
 
 def test_every_row_of_the_table_is_ingested_or_refused(main_job: MainJob) -> None:
     table = pd.read_csv(main_job.phantoms / "rows.csv")
-    assert int(main_job.cohort["records"]) + int(main_job.cohort.get("refusedCount", 0)) <= len(table)
+    refused = report(main_job)["provenance"]["cohort"]["refused"]
+    assert sum(refused.values()) == int(main_job.cohort.get("refusedCount", 0))
+    assert int(main_job.cohort["records"]) + sum(refused.values()) <= len(table)
     assert report(main_job)["cohort"]["records"] == int(main_job.cohort["records"])
     assert report(main_job)["cohort"]["patients"] == int(main_job.cohort["patients"])
 
