@@ -92,7 +92,7 @@ class Admission:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 _leave(place)
-            else:
+            elif turn in place.waiting:  # else somebody who left just now has passed over it
                 place.waiting.remove(turn)
             raise
 

@@ -81,3 +81,23 @@ async def test_a_caller_that_leaves_while_waiting_leaves_no_hole(just_called):
     assert entered[0] == "first"
     assert entered[-1] == "third"
     assert admission.depths() == {"m": (0, 0)}
+
+
+async def test_a_caller_cancelled_in_the_moment_a_place_is_passed_on_hears_of_nothing_else():
+    admission = Admission(Limits(1, 5), per_caller=10)
+    door, waiting = asyncio.Event(), []
+
+    async def first():
+        async with admission.admit("m", "first"):
+            await door.wait()
+            waiting[0].cancel()
+
+    holding = asyncio.create_task(first())
+    await settle()
+    waiting.append(asyncio.create_task(enter(admission, "m", "second", [], door)))
+    await settle()
+    door.set()
+    await holding
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    assert admission.depths() == {"m": (0, 0)}

@@ -153,7 +153,7 @@ def test_a_hostile_inference_body_is_a_problem_and_no_fault(web, problem_of, cas
     assert problem_of(reply)["detail"]
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "99999999", "9" * 100, "0.5", "²"])
+@pytest.mark.parametrize("length", ["-1", "x", "99999999", "9" * 100, "0" * 5000, "0.5", "²"])
 def test_a_lying_header_length_is_refused(web, problem_of, length):
     headers = {"Inference-Header-Content-Length": length.encode("utf-8")}
     reply = web.post("/v2/models/affine/infer", content=b"{}", headers=headers)

@@ -26,6 +26,7 @@ from services.gateway.open_inference import (
 from services.gateway.rest.exchange import Exchange, json_reply, parsed_json, problem, while_connected
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+MOST_DIGITS = 20  # of a length; int() itself fails on thousands
 MODEL = "/v2/models/{model}"
 VERSION = MODEL + "/versions/{version}"
 
@@ -93,7 +94,8 @@ def split_body(body: bytes, header_length: str | None) -> tuple[memoryview, memo
     """(the JSON header's bytes, the blobs behind it). Without the length everything is JSON."""
     end = len(body)
     if header_length is not None:
-        if not header_length.isascii() or not header_length.isdigit() or int(header_length[:20]) > len(body):
+        digits = header_length.isascii() and header_length.isdigit() and len(header_length) <= MOST_DIGITS
+        if not digits or int(header_length) > len(body):
             raise InvalidInput(
                 f"{HEADER_LENGTH} must be a length within the body's {len(body)} bytes",
                 field=HEADER_LENGTH,
