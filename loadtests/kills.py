@@ -33,6 +33,7 @@ TARGETS = {
     "gateway": ("gateway:",),
 }
 PIPELINES = 2
+KILLS_PER_AUDIT = 4  # so that several reports are compared
 LIMIT_S = 1800.0
 
 
@@ -116,7 +117,7 @@ def measure(rows: int, kills: int, seed: int) -> dict[str, Any]:
         retries, started = 0, time.monotonic()
         while len(killed) < kills:
             operation = running.create_audit(seed)
-            killed += disturb(running, operation, kills - len(killed), draw)
+            killed += disturb(running, operation, min(KILLS_PER_AUDIT, kills - len(killed)), draw)
             done = running.wait(operation, limit_s=LIMIT_S)
             checker.check(done)
             retries += done.retries

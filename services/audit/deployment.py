@@ -35,7 +35,7 @@ CATALOGUE_PATIENCE_S = 15.0
 class AuditWorker:
     """Works from its first moment to its last; nobody calls it."""
 
-    async def __init__(self, args: dict[str, Any]) -> None:
+    async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]
         settings = Settings.model_validate(args)
         self._worker = Worker(
             f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
@@ -53,10 +53,6 @@ class AuditWorker:
             self._running.result()
             raise RuntimeError("the worker's loop ended")
 
-    async def pid(self) -> int:
-        """Of the process, for tests that kill it."""
-        return os.getpid()
-
     async def __del__(self) -> None:
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
@@ -66,7 +62,7 @@ class AuditWorker:
 class Auditor:
     """The calls of AuditService and CohortService: serialized request and context in, sealed bytes out."""
 
-    async def __init__(self, args: dict[str, Any], workers: DeploymentHandle[Any]) -> None:
+    async def __init__(self, args: dict[str, Any], workers: DeploymentHandle[Any]) -> None:  # type: ignore[misc]
         settings = Settings.model_validate(args)
         ledger = open_ledger(settings.ledger)
         store = open_object_store(settings.store)

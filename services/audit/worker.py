@@ -70,11 +70,20 @@ class Worker:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _lease(self, kinds: Collection[str]) -> Lease | None:
+        asking = asyncio.create_task(
+            asyncio.to_thread(self._ledger.lease_chunk, self._name, self._settings.lease_ttl_s, kinds)
+        )
         try:
-            return await asyncio.to_thread(self._ledger.lease_chunk, self._name, self._settings.lease_ttl_s, kinds)
+            return await asyncio.shield(asking)
         except TRANSIENT:
             log.warning("the ledger is away; asking again")
             return None
+        except asyncio.CancelledError:
+            # The thread cannot be stopped, and what it leases now would be nobody's until it expires.
+            (lease,) = await asyncio.gather(asking, return_exceptions=True)
+            if isinstance(lease, Lease):
+                await self._try(self._ledger.release, lease)
+            raise
 
     async def _idle(self, running: set[asyncio.Task[None]]) -> None:
         """Until a chunk of this lane ends, which may make its successor leasable, or it is time to ask again."""

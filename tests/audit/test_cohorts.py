@@ -80,6 +80,8 @@ REFUSED = [
     ({"upload": "", "folder": "/etc"}, InvalidInput, "FOLDER_NOT_ALLOWED", "folder"),
     ({"table_csv": "", "table_path": "../../ledger.db"}, NotFound, "TABLE_NOT_FOUND", "table_path"),
     ({"table_csv": "", "table_path": "rows.csv"}, NotFound, "TABLE_NOT_FOUND", "table_path"),
+    ({"table_csv": "", "table_path": "x" * 300}, NotFound, "TABLE_NOT_FOUND", "table_path"),
+    ({"table_csv": ""}, InvalidInput, "TABLE_NOT_FOUND", "table"),
 ]
 
 
@@ -105,11 +107,35 @@ async def test_a_missing_folder_under_an_import_root_is_not_found(tmp_path: Path
     assert caught.value.reason == "FOLDER_NOT_FOUND"
 
 
-async def test_a_table_without_its_columns_fails_the_operation_with_the_column(world: World, cohorts: Cohorts) -> None:
-    message = operations_pb2.Operation.FromString(await cohorts.create(request(table_csv="id,file\nr0,a.npy\n")))
-    done = await world.finish(world.ledger().get_operation(message.name), world.worker())
-    assert done.state == "failed" and done.error is not None
-    assert "patient" in done.error["message"] + done.error["field"]
+async def test_a_folder_name_beyond_the_file_system_is_not_found(tmp_path: Path, cohorts: Cohorts) -> None:
+    with pytest.raises(NotFound):
+        await cohorts.create(request(upload="", folder=str(tmp_path / ("x" * 300))))
+
+
+@pytest.mark.parametrize(
+    ("table", "reason", "field"),
+    [
+        ("id,file\nr0,a.npy\n", "COLUMN_NOT_FOUND", "schema_yaml.patient"),
+        (TABLE.replace("Male,0", "Male,perhaps"), "LABEL_VALUE_NOT_IN_SCHEMA", "table.Edema"),
+        (TABLE.replace("r1", "r0"), "DUPLICATE_RECORD_ID", "table.id"),
+    ],
+)
+async def test_a_wrong_table_is_an_error_of_the_request_and_starts_nothing(
+    world: World, cohorts: Cohorts, table: str, reason: str, field: str
+) -> None:
+    (world.folder / "uploads" / "one" / "rows.csv").write_text(table)
+    for fields in ({"table_csv": table}, {"table_csv": "", "table_path": "rows.csv"}, {"table_csv": ""}):
+        with pytest.raises(InvalidInput) as caught:
+            await cohorts.create(request(**fields))
+        assert (caught.value.reason, caught.value.field) == (reason, field)
+    assert world.ledger().list_operations()[0] == []
+
+
+async def test_a_table_in_another_encoding_is_refused_by_its_name(world: World, cohorts: Cohorts) -> None:
+    (world.folder / "uploads" / "one" / "rows.csv").write_bytes(TABLE.replace("p0", "Jos\xe9").encode("latin-1"))
+    with pytest.raises(InvalidInput) as caught:
+        await cohorts.create(request(table_csv="", table_path="rows.csv"))
+    assert (caught.value.reason, caught.value.field) == ("TABLE_MALFORMED", "rows.csv")
 
 
 async def test_a_broken_schema_is_refused_at_once(cohorts: Cohorts) -> None:
