@@ -10,8 +10,6 @@ import numpy as np
 from services.errors import NotFound, Unavailable
 from services.hosting.envelope import unseal
 
-MODEL_APPS = ("classifiers", "reconstruction")
-
 
 class Backends(Protocol):
     """The applications behind the gateway. Every method raises only ServiceErrors."""

@@ -12,12 +12,12 @@ from ray import serve
 from services.adapters.ledger import open_ledger
 from services.adapters.object_store import open_object_store
 from services.adapters.telemetry import open_telemetry
-from services.errors import Internal, Overloaded, ServiceError, Unavailable
-from services.gateway.backends import MODEL_APPS
+from services.errors import Unavailable
 from services.gateway.edge import open_edge
 from services.gateway.replica import Replica
 from services.gateway.settings import Settings, read_api_keys
 from services.hosting.envelope import unseal
+from services.hosting.handles import MODEL_APPS, Handles
 from services.hosting.nearby import NearbyHosts
 
 ATTEMPTS = 4
@@ -28,7 +28,7 @@ class RayBackends:
     """The applications over Serve handles: gRPC transport, arrays by value."""
 
     def __init__(self) -> None:
-        self._handles: dict[tuple[str, str], Any] = {}
+        self._handles = Handles()
         self._nearby = {app: NearbyHosts(app) for app in MODEL_APPS}
 
     async def call(
@@ -58,38 +58,15 @@ class RayBackends:
         pause = FIRST_PAUSE_S
         for left in reversed(range(attempts)):
             try:
-                handle = self._handles.get((app, method)) or await self._open(app, method)
-                return unseal(await handle.remote(*arguments))
-            except ServiceError:
-                raise
-            except Exception as error:
-                fault = _translated(error, app)
-                self._handles.pop((app, method), None)
-                if not left or not isinstance(fault, Unavailable):
-                    raise fault from None
+                reply = await self._handles.call(app, method, *arguments)
+            except Unavailable:
+                if not left:
+                    raise
+            else:
+                return unseal(reply)
             await asyncio.sleep(pause)
             pause *= 2
         raise AssertionError("the last attempt either returns or raises")
-
-    async def _open(self, app: str, method: str) -> Any:
-        handle = await asyncio.to_thread(serve.get_app_handle, app)
-        handle = handle.options(method_name=method, _by_reference=False)
-        self._handles[app, method] = handle
-        return handle
-
-
-def _translated(error: Exception, app: str) -> ServiceError:
-    """Ray's exceptions carry tracebacks, addresses and the caller's data in their texts; none of that goes on."""
-    from ray.exceptions import RayActorError, RayTaskError
-    from ray.serve.exceptions import BackPressureError
-
-    if isinstance(error, BackPressureError):
-        return Overloaded(f"the queue of {app} is full")
-    if isinstance(error, RayActorError):
-        return Unavailable(f"a replica of {app} went away while it answered", reason="REPLICA_LOST")
-    if isinstance(error, RayTaskError):
-        return Internal("an unexpected fault; the platform's log has the details")
-    return Unavailable(f"{app} is not served at the moment", reason="APP_UNAVAILABLE", retry_after_s=2.0)
 
 
 @serve.deployment

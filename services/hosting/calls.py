@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from services.adapters.weights import DirectoryRegistry
-from services.errors import InvalidInput, NotFound, Unavailable
+from services.errors import InvalidInput, NotFound, Overloaded, Unavailable
 from services.hosting.envelope import unseal
+from services.hosting.handles import MODEL_APPS, Handles
 from services.hosting.host import OUTPUT_NAME, ModelHost
 from services.maths.imaging.degradation import degrade
 
@@ -21,7 +22,6 @@ APP_OF_TASK = {
     "attribute-classification": "classifiers",
     "segmentation": "classifiers",
 }
-MODEL_APPS = ("classifiers", "reconstruction")
 
 
 class ModelCalls(Protocol):
@@ -72,12 +72,12 @@ class LocalModelCalls:
 
 
 class RayModelCalls:
-    """Models behind Serve handles. A replica that dies is asked again at its successor for up to ``patience_s``."""
+    """Models behind Serve handles. What a dying or busy replica leaves undone is asked for anew, for ``patience_s``."""
 
     def __init__(self, *, patience_s: float = 120.0) -> None:
         self._patience_s = patience_s
         self._app_of: dict[str, str] = {}
-        self._handles = HandleCache()
+        self._handles = Handles()
 
     async def catalogue(self) -> list[dict[str, Any]]:
         found = await asyncio.gather(*(self._call(app, "catalogue") for app in MODEL_APPS))
@@ -105,41 +105,9 @@ class RayModelCalls:
         while True:
             try:
                 return unseal(await self._handles.call(app, method, *arguments))
-            except Unavailable:
+            except (Overloaded, Unavailable):
                 # Every method here is a pure function of its arguments, so asking twice is safe.
                 if time.monotonic() + pause > deadline:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
-
-
-class HandleCache:
-    """Serve handles by (application, method). Looking one up asks the controller, so it is done once, off the loop."""
-
-    def __init__(self) -> None:
-        self._handles: dict[tuple[str, str], Any] = {}
-
-    async def call(self, app: str, method: str, *arguments: Any) -> Any:
-        """One handle call, arrays by value; a dead or missing replica becomes Unavailable."""
-        from ray.exceptions import RayActorError, RayError
-        from ray.serve.exceptions import RayServeException
-
-        try:
-            handle = self._handles.get((app, method)) or await self._open(app, method)
-            return await handle.remote(*arguments)
-        except RayActorError as error:
-            raise Unavailable(
-                f"a replica of {app} went away while it answered", reason="REPLICA_LOST", retry_after_s=1.0
-            ) from error
-        except (RayError, RayServeException) as error:
-            self._handles.pop((app, method), None)
-            raise Unavailable(
-                f"{app} is not served at the moment", reason="APP_UNAVAILABLE", retry_after_s=2.0
-            ) from error
-
-    async def _open(self, app: str, method: str) -> Any:
-        from ray import serve
-
-        handle = (await asyncio.to_thread(serve.get_app_handle, app)).options(method_name=method, _by_reference=False)
-        self._handles[app, method] = handle
-        return handle
