@@ -97,7 +97,7 @@ class Audits:
             KIND,
             page_size=wire.page_size(request.page_size),
             page_token=request.page_token,
-            **({"cohort": request.cohort} if request.cohort else {}),
+            **({"cohort": wire.resource_name(request.cohort, "cohorts", "cohort")} if request.cohort else {}),
         )
         audits = [audit_message(body, self._operation(body)) for body in bodies]
         return audit_service_pb2.ListAuditsResponse(audits=audits, next_page_token=token)

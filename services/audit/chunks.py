@@ -245,9 +245,7 @@ def _ingest_progress(stage: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
 async def _run_ingest(lease: Lease, tools: Tools) -> dict[str, Any]:
     """INGEST in a thread; its progress goes to the ledger every half second, its cancellation comes from here."""
     payload = lease.payload
-    table = None
-    if payload["table"]:
-        table = (await _in_thread(tools, tools.store.get, payload["table"])).decode("utf-8")
+    table = (await _in_thread(tools, tools.store.get, payload["table"])).decode("utf-8")
     stop = threading.Event()
     latest: dict[str, Any] = {}
 

@@ -246,7 +246,7 @@ def load_schema(text: str) -> CohortSchema:
         return CohortSchema.model_validate(yaml.load(text, _PlainLoader))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise _invalid(first["msg"], first["loc"]) from error
+        raise _invalid(_in_words(first["type"], first["msg"]), first["loc"]) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
@@ -260,6 +260,15 @@ class _PlainLoader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not read")
         return super().compose_node(parent, index)
+
+
+def _in_words(kind: str, message: str) -> str:
+    """pydantic's complaint for somebody who knows schema.yaml and not our classes."""
+    if kind == "extra_forbidden":
+        return "there is no such field"
+    if kind in ("model_type", "dict_type"):
+        return "must be a mapping of fields to values"
+    return message.removeprefix("Value error, ")
 
 
 def _invalid(message: str, place: tuple[int | str, ...]) -> InvalidInput:

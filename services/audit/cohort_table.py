@@ -66,6 +66,11 @@ def read_table(text: str, schema: CohortSchema) -> Table:
 
 def _cells(text: str, schema: CohortSchema) -> Iterator[tuple[int, dict[str, str]]]:
     """(row number, the cells of the columns that the schema speaks of)."""
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InvalidInput(
+            f"line {line} has a NUL character; the table must be text", field="table", reason="TABLE_MALFORMED"
+        )
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     number = 0
     try:

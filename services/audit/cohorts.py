@@ -16,9 +16,11 @@ from services.adapters.object_store import ObjectStore
 from services.audit import wire
 from services.audit.chunks import INGEST
 from services.audit.cohort_schema import load_schema
+from services.audit.cohort_table import read_table
+from services.audit.ingest import table_text
 from services.audit.resources import cohort_message
 from services.audit.settings import Settings
-from services.errors import FailedPrecondition, InvalidInput, NotFound, Undecodable
+from services.errors import FailedPrecondition, InvalidInput, NotFound
 from services.hosting.operations import operation_proto
 
 KIND = "cohort"
@@ -39,11 +41,12 @@ class Cohorts:
     def _create(self, asked: wire.CohortRequest) -> bytes:
         schema = load_schema(asked.schema_yaml)
         source = source_folder(asked, self._settings)
-        table = asked.table_csv or (_read_table(source, asked.table_path) if asked.table_path else "")
+        table = asked.table_csv or table_text(source, schema, asked.table_path)
+        read_table(table, schema)  # so that a wrong table is an error of the request, not of work that began
         payload: dict[str, Any] = {
             "source": str(source),
             # A table of a large cohort is megabytes: too much for a ledger row, nothing for the store.
-            "table": self._store.put(table.encode(), media_type="text/csv").key if table else "",
+            "table": self._store.put(table.encode(), media_type="text/csv").key,
             "schema": schema.model_dump(mode="json"),
             "rows_per_shard": self._settings.rows_per_shard,
             "display_name": asked.display_name,
@@ -124,19 +127,16 @@ def source_folder(asked: wire.CohortRequest, settings: Settings) -> Path:
             field="folder",
             reason="FOLDER_NOT_ALLOWED",
         )
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise NotFound("there is no such folder on the server", field="folder", reason="FOLDER_NOT_FOUND")
     return folder
 
 
-def _read_table(source: Path, table_path: str) -> str:
-    path = (source / table_path).resolve()
-    if not path.is_relative_to(source.resolve()) or not path.is_file():
-        raise NotFound(f"there is no file {table_path!r} in the source", field="table_path", reason="TABLE_NOT_FOUND")
+def _is_folder(path: Path) -> bool:
     try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Undecodable("the table is not UTF-8 text", field="table_path") from error
+        return path.is_dir()
+    except OSError:  # a name that is longer than the file system takes
+        return False
 
 
 def _no_cohort(name: str) -> NotFound:

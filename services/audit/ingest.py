@@ -29,7 +29,7 @@ from services.adapters.object_store import ObjectStore
 from services.audit.cohort_schema import CohortSchema
 from services.audit.cohort_table import Row, Table, read_table
 from services.audit.shards import Record, ShardRef, write_shard
-from services.errors import Cancelled, FailedPrecondition, InvalidInput, Undecodable
+from services.errors import Cancelled, FailedPrecondition, InvalidInput, NotFound, TooLarge, Undecodable
 from services.maths.canonical import digest
 
 SCHEMA_VERSION = 1
@@ -61,7 +61,7 @@ def ingest(
     Raises what :func:`read_table` raises, Cancelled within a second of ``cancelled()``, FailedPrecondition
     (NO_RECORDS_INGESTED) if every row was refused, and Unavailable from the store.
     """
-    table = read_table(_read_csv(source, schema) if table_csv is None else table_csv, schema)
+    table = read_table(table_text(source, schema) if table_csv is None else table_csv, schema)
     tally = _Tally(schema, table)
     writer = _ShardWriter(store, rows_per_shard)
     with Decoder(limits, workers=workers) as decoder, _closed_when(cancelled, decoder):
@@ -80,8 +80,22 @@ def ingest(
     return tally.manifest(writer.shards, rows_per_shard)
 
 
-def _read_csv(source: Path, schema: CohortSchema) -> str:
-    """The table in the source folder that the schema's ``table`` names."""
+def table_text(source: Path, schema: CohortSchema, path: str = "") -> str:
+    """The table at ``path`` in the source folder; without a path, the one that the schema's ``table`` names."""
+    name = path or _table_name(source, schema)
+    try:
+        return InFolder(source, name).read(_MOST_TABLE_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Undecodable("the table is not UTF-8 text", field=name, reason="TABLE_MALFORMED") from error
+    except TooLarge:
+        raise
+    except InvalidInput as error:
+        raise NotFound(
+            f"there is no file {name!r} in the source", field="table_path", reason="TABLE_NOT_FOUND"
+        ) from error
+
+
+def _table_name(source: Path, schema: CohortSchema) -> str:
     pattern = schema.table or "*.csv"
     names = sorted(path.name for path in source.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
     if len(names) != 1:
@@ -90,10 +104,7 @@ def _read_csv(source: Path, schema: CohortSchema) -> str:
             field="table",
             reason="TABLE_NOT_FOUND",
         )
-    try:
-        return InFolder(source, names[0]).read(_MOST_TABLE_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Undecodable("the table is not UTF-8 text", field=names[0], reason="TABLE_MALFORMED") from error
+    return names[0]
 
 
 def _decoded(

@@ -6,6 +6,7 @@ Rules that need the cohort or the served models are checked in :mod:`services.au
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ MOST_STAGES = 16
 LONGEST_NAME = 100
 DEFAULT_MIN_PATIENTS, DEFAULT_MIN_CASES = 10, 5
 DEFAULT_PAGE, LARGEST_PAGE = 50, 500
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _pipelines(message: audit_pb2.AuditSpec) -> tuple[Pipeline, ...]:
 
 
 def _pipeline(message: audit_pb2.Pipeline, at: str) -> Pipeline:
-    name = message.name.strip()
+    name = _plain(message.name.strip(), f"{at}.name")
     if not 1 <= len(name) <= LONGEST_NAME:
         raise InvalidInput(f"give the pipeline a name of 1 to {LONGEST_NAME} characters", field=f"{at}.name")
     if len(message.stages) > MOST_STAGES:
@@ -233,6 +235,13 @@ def _minimum(value: int, default: int, at: str) -> int:
 def _display_name(text: str) -> str:
     if len(text) > 200:
         raise InvalidInput("at most 200 characters", field="display_name")
+    return _plain(text, "display_name")
+
+
+def _plain(text: str, at: str) -> str:
+    """Text that a path, a PostgreSQL column and a terminal take as it is."""
+    if _CONTROL.search(text):
+        raise InvalidInput("must be text without control characters", field=at, reason="CONTROL_CHARACTER")
     return text
 
 
@@ -261,7 +270,7 @@ def resource_name(text: str, collection: str, at: str) -> str:
     head, _, rest = text.partition("/")
     if head != collection or not rest or "/" in rest:
         raise InvalidInput(f"expected '{collection}/…', got {text[:80]!r}", field=at, reason="NAME_MALFORMED")
-    return text
+    return _plain(text, at)
 
 
 def page_size(asked: int) -> int:
@@ -285,9 +294,9 @@ def cohort_request(message: cohort_service_pb2.CreateCohortRequest) -> CohortReq
         display_name=_display_name(message.display_name),
         request_id=_request_id(message.request_id),
         upload=upload.removeprefix("uploads/"),
-        folder=message.folder if source == "folder" else "",
+        folder=_plain(message.folder, "folder"),
         table_csv=message.table_csv,
-        table_path=message.table_path,
+        table_path=_plain(message.table_path, "table_path"),
         schema_yaml=message.schema_yaml,
         body_digest=_body_digest(message),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import numpy as np
 from evenhand.resources.v1 import image_pb2
 
 from services.adapters.decoder import Decoder, decode_bytes
 from services.adapters.weights import ModelRecord
-from services.errors import InvalidInput, NonFinite, OutOfRange, ShapeMismatch
+from services.errors import InvalidInput, NonFinite, OutOfRange, ShapeMismatch, TooLarge
 from services.hosting.host import OUTPUT_NAME, ModelHost
 from services.maths.pixels import PixelSpec, to_model
 
@@ -44,11 +45,14 @@ def canonical_tensor(tensor: image_pb2.Tensor) -> np.ndarray:
     shape = tuple(tensor.shape)
     if len(shape) == 4 and shape[0] == 1:
         shape = shape[1:]
-    if len(shape) != 3 or min(shape) < 1 or int(np.prod(np.asarray(shape, object))) > MOST_ELEMENTS:
-        raise ShapeMismatch(f"a tensor has shape (C, H, W), got {tuple(tensor.shape)}", field="image.tensor.shape")
-    if len(tensor.data) != 4 * int(np.prod(shape)):
+    if len(shape) != 3 or min(shape) < 1:
+        raise ShapeMismatch(f"a tensor has shape (C, H, W), got {shape[:8]}", field="image.tensor.shape")
+    elements = math.prod(shape)
+    if elements > MOST_ELEMENTS:
+        raise TooLarge(f"a tensor may have {MOST_ELEMENTS} values, shape {shape} has more", field="image.tensor.shape")
+    if len(tensor.data) != 4 * elements:
         raise ShapeMismatch(
-            f"shape {shape} needs {4 * int(np.prod(shape))} bytes of float32, got {len(tensor.data)}",
+            f"shape {shape} needs {4 * elements} bytes of float32, got {len(tensor.data)}",
             field="image.tensor.data",
         )
     pixels = np.frombuffer(tensor.data, "<f4").reshape(shape)

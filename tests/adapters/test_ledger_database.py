@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 from services.adapters.ledger import ChunkSpec, Ledger, open_ledger
 from services.adapters.ledger.schema import metadata
-from services.errors import FailedPrecondition, InvalidInput, Unavailable
+from services.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
 from tests.servers.postgres import Postgres
 
 spawning = multiprocessing.get_context("forkserver")
@@ -46,6 +46,14 @@ def test_several_processes_and_threads_can_open_a_new_ledger_at_once(ledger_url:
         assert process.exitcode == 0
     ledger = open_ledger(ledger_url)
     assert len(ledger.list_operations()[0]) == 7
+    ledger.close()
+
+
+def test_a_name_that_no_database_can_hold_is_the_callers_error(ledger_url: str) -> None:
+    ledger = open_ledger(ledger_url)
+    for ask in (ledger.get_operation, ledger.request_cancel, ledger.delete_operation, ledger.delete_resource):
+        with pytest.raises((NotFound, InvalidInput)):
+            ask("operations/a\0b")
     ledger.close()
 
 

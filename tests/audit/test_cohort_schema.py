@@ -90,6 +90,17 @@ def test_wrong_schema_is_refused_by_the_name_of_the_field(text, field):
     assert caught.value.field.startswith(field)
 
 
+def test_schema_errors_speak_of_the_file_and_not_of_our_classes():
+    for text in (
+        "[1, 2]",
+        PLAIN.replace("p,", "p, colour: red,"),
+        PLAIN.replace("column: s}", "column: s, cuts: [6, 5]}"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            load_schema(text)
+        assert not {"CohortSchema", "inputs", "Value"} & set(caught.value.message.replace(",", " ").split())
+
+
 @pytest.mark.parametrize(
     ("cell", "text", "found"),
     [

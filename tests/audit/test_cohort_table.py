@@ -113,7 +113,7 @@ def test_duplicate_record_names_both_rows():
         (GOOD.replace("notes", "Sex"), "COLUMN_NOT_FOUND", "schema_yaml.attributes[0].column"),
         (GOOD + "p4,e.png\n", "TABLE_MALFORMED", "table"),
         (GOOD + '"p4\n', "TABLE_MALFORMED", "table"),
-        (GOOD + "p4\0\n", "TABLE_MALFORMED", "table"),
+        (GOOD.replace("p3", "p3\0"), "TABLE_MALFORMED", "table"),
         (GOOD + "p4,e.png,,F,5,," + "x" * 200_000 + ",,\n", "TABLE_MALFORMED", "table"),
     ],
 )

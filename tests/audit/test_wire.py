@@ -161,6 +161,7 @@ BAD: list[tuple[Change, type[ServiceError], str, str]] = [
     (assign(baseline="nobody"), InvalidInput, "spec.baseline", "BASELINE_UNKNOWN"),
     (assign(cohort="audits/one"), InvalidInput, "spec.cohort", "NAME_MALFORMED"),
     (assign(cohort="cohorts/"), InvalidInput, "spec.cohort", "NAME_MALFORMED"),
+    (assign(cohort="cohorts/a\0"), InvalidInput, "spec.cohort", "CONTROL_CHARACTER"),
     (assign(attributes=[]), InvalidInput, "spec.attributes", "ATTRIBUTES_EMPTY"),
     (assign(attributes=["sex", "sex,sex"]), InvalidInput, "spec.attributes[1]", "ATTRIBUTE_MALFORMED"),
     (assign(attributes=["sex,age,race"]), InvalidInput, "spec.attributes[0]", "ATTRIBUTE_MALFORMED"),
@@ -215,6 +216,9 @@ def test_a_negative_page_size_is_refused() -> None:
         ({"folder": "/data", "schema_yaml": " "}, "schema_yaml"),
         ({"folder": "/data", "schema_yaml": "x", "table_csv": "a", "table_path": "b"}, "table_path"),
         ({"upload": "cohorts/x", "schema_yaml": "x"}, "upload"),
+        ({"upload": "uploads/x", "schema_yaml": "x", "display_name": "\x1b[2J"}, "display_name"),
+        ({"upload": "uploads/x", "schema_yaml": "x", "table_path": "a\0b"}, "table_path"),
+        ({"folder": "/data\0", "schema_yaml": "x"}, "folder"),
     ],
 )
 def test_a_cohort_needs_one_source_one_table_and_a_schema(fields: dict[str, str], field: str) -> None:

@@ -144,7 +144,9 @@ def _faults() -> Iterator[None]:
     """
     try:
         yield
-    except (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError):
+    except exc.DataError as error:  # PostgreSQL's text takes no NUL, and only callers send one
+        raise InvalidInput("there is a text that the ledger cannot store", reason="TEXT_NOT_STORABLE") from error
+    except (exc.IntegrityError, exc.ProgrammingError, exc.NotSupportedError):
         raise
     except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error, OSError) as error:
         cause = getattr(error, "orig", None) or error
