@@ -29,6 +29,7 @@ Messages name the field or file and what was expected; they never hold pixel dat
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -156,16 +157,17 @@ class Internal(ServiceError):
     status, http, default_reason = "INTERNAL", 500, "INTERNAL"
 
 
-def _tree(root: type[ServiceError]) -> dict[str, type[ServiceError]]:
-    found = {root.__name__: root}
-    for child in root.__subclasses__():
-        found |= _tree(child)
+def error_classes() -> list[type[ServiceError]]:
+    """Every class of the tree, ancestors before their descendants."""
+    found: list[type[ServiceError]] = [ServiceError]
+    for kind in found:
+        found.extend(kind.__subclasses__())
     return found
 
 
 def error_from_dict(plain: Mapping[str, Any]) -> ServiceError:
     """The inverse of :meth:`ServiceError.to_dict`; an unknown class name becomes :class:`Internal`."""
-    kind = _tree(ServiceError).get(str(plain.get("class", "")), Internal)
+    kind = {known.__name__: known for known in error_classes()}.get(str(plain.get("class", "")), Internal)
     return kind(
         str(plain.get("message", "")),
         field=str(plain.get("field", "")),
@@ -173,3 +175,15 @@ def error_from_dict(plain: Mapping[str, Any]) -> ServiceError:
         retry_after_s=plain.get("retry_after_s"),
         details=plain.get("details") or {},
     )
+
+
+def whereabouts(error: BaseException) -> str:
+    """For logs, what an error that nobody foresaw is and where it arose: types, files and lines, its causes' too.
+
+    Its text stays out, because it may quote what a caller sent: a file name, a patient's id.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    here = f"{type(error).__name__} at {places or 'no frame'}"
+    return here if cause is None else f"{here}, caused by {whereabouts(cause)}"

@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 from services import errors
-from services.errors import ServiceError
+from services.errors import ServiceError, error_classes
 
 DOMAIN = "evenhand"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -100,14 +100,6 @@ def error_class(status: str, reason: str) -> type[ServiceError]:
     candidates = [kind for kind in error_classes() if kind.status == status]
     exact = [kind for kind in candidates if kind.default_reason == reason]
     return (exact or candidates or [errors.Internal])[0]
-
-
-def error_classes() -> list[type[ServiceError]]:
-    """Every class of the tree, ancestors before their descendants."""
-    found: list[type[ServiceError]] = [ServiceError]
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    return found
 
 
 def trailing_metadata(error: ServiceError) -> tuple[tuple[str, bytes], ...]:

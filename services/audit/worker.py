@@ -14,7 +14,7 @@ from services.adapters.ledger import Lease, LeaseLost, Ledger
 from services.adapters.object_store import ObjectStore
 from services.audit.chunks import INGEST, REDUCE, ROWS, TRANSIENT, Publish, ShardCache, Tools, perform
 from services.audit.settings import Settings
-from services.errors import Internal, ServiceError
+from services.errors import Internal, ServiceError, whereabouts
 from services.hosting.calls import ModelCalls
 
 log = logging.getLogger(__name__)
@@ -109,9 +109,9 @@ class Worker:
                 await self._settle(lease, work.exception())
             elif guard.result():
                 await self._try(self._ledger.finish_cancelled, lease)
-        except Exception:
+        except Exception as error:
             # The lease runs out and the chunk is done again; nothing is lost but time.
-            log.exception("chunk %s of %s could not be settled", lease.chunk, lease.operation)
+            log.error("chunk %s of %s could not be settled: %s", lease.chunk, lease.operation, whereabouts(error))
 
     async def _perform(self, lease: Lease, all_sent: asyncio.Event) -> None:
         if lease.token > self._settings.max_attempts:
@@ -157,7 +157,7 @@ class Worker:
         elif isinstance(error, ServiceError):
             await self._try(self._ledger.fail_operation, lease, error.to_dict())
         else:
-            log.error("chunk %s of %s met an unexpected fault", lease.chunk, lease.operation, exc_info=error)
+            log.error("unexpected fault in chunk %s of %s: %s", lease.chunk, lease.operation, whereabouts(error))
             fault = Internal("an unexpected fault; the platform's log has the details", field=lease.operation)
             await self._try(self._ledger.fail_operation, lease, fault.to_dict())
 

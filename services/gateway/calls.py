@@ -7,14 +7,13 @@ import hashlib
 import hmac
 import logging
 import time
-import traceback
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from services.adapters.telemetry import Telemetry
-from services.errors import DeadlineExceeded, Internal, InvalidInput, ServiceError, Unauthenticated
+from services.errors import DeadlineExceeded, Internal, InvalidInput, ServiceError, Unauthenticated, whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ class Guard:
                 status = DeadlineExceeded.status
                 raise DeadlineExceeded(f"not done within {allowed_s:.3g} s") from None
             status = Internal.status
-            log.error("unexpected %s in %s at %s", type(error).__name__, method, _where(error))
+            log.error("unexpected fault in %s: %s", method, whereabouts(error))
             raise Internal("an unexpected fault; the platform's log has the details") from None
         finally:
             elapsed = time.perf_counter() - started
@@ -110,9 +109,3 @@ def timeout_from_header(value: str | None) -> float | None:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-def _where(error: Exception) -> str:
-    """File and line of each frame. The exception's own text stays out: it may quote what a caller sent."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))

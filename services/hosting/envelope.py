@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from services.errors import Internal, ServiceError, error_from_dict
+from services.errors import Internal, ServiceError, error_from_dict, whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ async def seal(work: Awaitable[T]) -> Reply:
         return None, await work
     except ServiceError as error:
         return error.to_dict(), None
-    except Exception:
-        log.exception("unexpected fault in a handle method")
+    except Exception as error:
+        log.error("unexpected fault in a handle method: %s", whereabouts(error))
         return Internal("an unexpected fault; the platform's log has the details").to_dict(), None
 
 

@@ -7,7 +7,6 @@ from google.rpc import error_details_pb2, status_pb2
 from services import errors
 from services.adapters.status import (
     TITLES,
-    error_classes,
     error_from_problem,
     error_from_status,
     grpc_code,
@@ -18,7 +17,7 @@ from services.adapters.status import (
     trailing_metadata,
 )
 
-CLASSES = error_classes()
+CLASSES = errors.error_classes()
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

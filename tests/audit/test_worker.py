@@ -292,11 +292,14 @@ async def test_a_model_that_refuses_the_input_fails_the_audit_with_its_reason(wo
     assert (done.error["reason"], done.error["field"]) == ("FORMAT_UNSUPPORTED", "inputs.image")
 
 
-async def test_an_unexpected_fault_fails_the_audit_without_its_text(world: World) -> None:
+async def test_an_unexpected_fault_fails_the_audit_without_its_text(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     calls = FailingCalls(world.calls(), RuntimeError("patient Smith"), spared=7, times=1)
     done = await world.finish(await world.create(), world.worker(calls=calls))
     assert done.state == "failed" and done.error is not None
     assert done.error["reason"] == "INTERNAL" and "Smith" not in json.dumps(done.error)
+    assert "RuntimeError at " in caplog.text and "Smith" not in caplog.text
 
 
 class RetrainedCalls(SlowCalls):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
-from services.errors import Internal, NotFound, Overloaded, ServiceError, _tree, error_from_dict
+from services.errors import Internal, NotFound, Overloaded, ServiceError, error_classes, error_from_dict
 from services.hosting.envelope import seal, unseal
 
 
@@ -24,13 +25,23 @@ async def test_an_error_keeps_its_class_reason_field_and_retry_time() -> None:
     assert (caught.value.reason, caught.value.field, caught.value.retry_after_s) == ("OVERLOADED", "model", 2.0)
 
 
-async def test_an_unexpected_error_shows_none_of_its_text() -> None:
+async def test_an_unexpected_error_shows_none_of_its_text_to_callers_or_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> None:
+        try:
+            raise KeyError("patient Miller")
+        except KeyError as error:
+            raise RuntimeError("no patient Miller") from error
+
     with pytest.raises(Internal) as caught:
-        unseal(await seal(answer(RuntimeError("patient Miller"))))
-    assert "Miller" not in str(caught.value.to_dict())
+        unseal(await seal(fail()))
+    assert "Miller" not in str(caught.value.to_dict()) and "Miller" not in caplog.text
+    assert "RuntimeError at " in caplog.text and "caused by KeyError at " in caplog.text
+    assert f"{Path(__file__).name}:" in caplog.text
 
 
-@pytest.mark.parametrize("kind", _tree(ServiceError).values())
+@pytest.mark.parametrize("kind", error_classes())
 def test_every_error_survives_a_dictionary_and_a_process_border(kind: type[ServiceError]) -> None:
     error = kind("what happened", field="spec.x", details={"a": "b"})
     for copy in (error_from_dict(error.to_dict()), pickle.loads(pickle.dumps(error))):
@@ -42,7 +53,7 @@ def test_the_docstring_draws_every_class_of_the_tree() -> None:
     import services.errors
 
     drawn = services.errors.__doc__ or ""
-    assert [name for name in _tree(ServiceError) if name not in drawn] == []
+    assert [kind.__name__ for kind in error_classes() if kind.__name__ not in drawn] == []
 
 
 def test_an_unknown_class_becomes_internal() -> None:
