@@ -153,19 +153,19 @@ async def _read_batches(
     """Readings of the shard's batches in order; at most ``settings.in_flight`` are under way in the worker."""
 
     async def one(batch: Batch) -> Readings:
-        try:
-            return await patiently(
-                tools, lambda: run_batch(pipeline, batch, tools.calls, seed=plan.seed, batch_size=plan.batch_size)
-            )
-        finally:
-            tools.window.release()
+        return await patiently(
+            tools, lambda: run_batch(pipeline, batch, tools.calls, seed=plan.seed, batch_size=plan.batch_size)
+        )
 
     record_ids = list(shard.records["record_id"])
     under_way: list[asyncio.Task[Readings]] = []
     try:
         for batch in batches(record_ids, shard.images, shard.masks, plan.batch_size):
             await tools.window.acquire()
-            under_way.append(asyncio.create_task(one(batch)))
+            task = asyncio.create_task(one(batch))
+            # Not in a finally of its own: a task that is cancelled before its first step never gets there.
+            task.add_done_callback(lambda _: tools.window.release())
+            under_way.append(task)
             _raise_early(under_way)
         all_sent.set()
         return await asyncio.gather(*under_way)

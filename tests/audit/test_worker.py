@@ -272,8 +272,12 @@ class FailingCalls(SlowCalls):
         self._spared -= 1
         if self._spared < 0 and self._times > 0:
             self._times -= 1
+            await asyncio.sleep(0)
             raise self._error
         return await super().infer(model, images, batch=batch)
+
+    def recover(self) -> None:
+        self._times = 0
 
 
 async def test_a_model_that_goes_away_for_a_while_is_waited_for(
@@ -290,6 +294,23 @@ async def test_a_model_that_refuses_the_input_fails_the_audit_with_its_reason(wo
     done = await world.finish(await world.create(), world.worker(calls=calls))
     assert done.state == "failed" and done.error is not None
     assert (done.error["reason"], done.error["field"]) == ("FORMAT_UNSUPPORTED", "inputs.image")
+
+
+async def test_audits_that_fail_leave_the_worker_able_to_do_the_next(tmp_path: Path) -> None:
+    """One batch fails and another is let in at the same moment; each place in the window must come back."""
+    world = make_world(tmp_path, records=RECORDS, rows_per_shard=RECORDS)
+    failures = world.settings.in_flight
+    calls = FailingCalls(world.calls(), UnsupportedFormat("no"), spared=0, times=10**6)
+    worker = world.worker(calls=calls)
+    running = asyncio.create_task(worker.run())
+    try:
+        for _ in range(failures):
+            assert (await world.wait(await world.create())).state == "failed"
+        calls.recover()
+        assert (await world.wait(await world.create())).state == "succeeded"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_an_unexpected_fault_fails_the_audit_without_its_text(
