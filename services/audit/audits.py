@@ -37,6 +37,9 @@ class Audits:
     async def create(self, data: bytes) -> bytes:
         """CreateAuditRequest → Operation. Operation and chunks are written in one transaction."""
         asked = wire.audit_request(wire.parsed(audit_service_pb2.CreateAuditRequest, data))
+        repeated = await asyncio.to_thread(self._ledger.repeated_operation, KIND, asked.request_id, asked.body_digest)
+        if repeated is not None:
+            return await asyncio.to_thread(self._answer, repeated)
         manifest = await asyncio.to_thread(self._manifest, asked.spec.cohort)
         catalogue = await self._calls.catalogue()
         plan = resolve(asked.spec, manifest, catalogue, batch_size=self._settings.batch_size)
@@ -64,6 +67,9 @@ class Audits:
             request_id=asked.request_id,
             body_digest=asked.body_digest,
         )
+        return self._answer(operation)
+
+    def _answer(self, operation: Operation) -> bytes:
         # Also on a repeat: the first attempt may have died between the two writes.
         if self._ledger.get_resource(operation.resource) is None:
             self._ledger.put_resource(operation.resource, KIND, audit_body(operation.resource, operation))

@@ -11,7 +11,7 @@ from typing import Any
 from evenhand.cohort.v1 import cohort_service_pb2
 from google.protobuf.empty_pb2 import Empty
 
-from services.adapters.ledger import ChunkSpec, Ledger
+from services.adapters.ledger import ChunkSpec, Ledger, Operation
 from services.adapters.object_store import ObjectStore
 from services.audit import wire
 from services.audit.chunks import INGEST
@@ -39,6 +39,10 @@ class Cohorts:
         return await asyncio.to_thread(self._create, asked)
 
     def _create(self, asked: wire.CohortRequest) -> bytes:
+        operation = self._ledger.repeated_operation(KIND, asked.request_id, asked.body_digest) or self._begin(asked)
+        return bytes(operation_proto(operation, self._ledger).SerializeToString())
+
+    def _begin(self, asked: wire.CohortRequest) -> Operation:
         schema = load_schema(asked.schema_yaml)
         source = source_folder(asked, self._settings)
         table = asked.table_csv or table_text(source, schema, asked.table_path)
@@ -59,7 +63,7 @@ class Cohorts:
             request_id=asked.request_id,
             body_digest=asked.body_digest,
         )
-        return bytes(operation_proto(operation, self._ledger).SerializeToString())
+        return operation
 
     async def get(self, data: bytes) -> bytes:
         """GetCohortRequest → Cohort. A cohort exists once its ingest has finished."""

@@ -74,6 +74,14 @@ async def test_a_repeated_request_returns_the_first_operation(audits: Audits) ->
     assert len((await listed(audits)).audits) == 1
 
 
+async def test_a_request_is_answered_again_even_when_its_cohort_is_gone(world: World, audits: Audits) -> None:
+    request = audit_request()
+    request.request_id = str(uuid.uuid4())
+    first = await create(audits, request)
+    world.ledger().delete_resource(COHORT)
+    assert (await create(audits, request)).name == first.name
+
+
 async def test_a_request_id_for_another_body_is_a_conflict(audits: Audits) -> None:
     request = audit_request()
     request.request_id = str(uuid.uuid4())

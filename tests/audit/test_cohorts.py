@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,15 @@ async def ingested(world: World, cohorts: Cohorts, data: bytes) -> cohort_pb2.Co
     assert done.state == "succeeded", done.error
     get = cohort_service_pb2.GetCohortRequest(name=done.resource).SerializeToString()
     return cohort_pb2.Cohort.FromString(await cohorts.get(get))
+
+
+async def test_a_request_is_answered_again_even_when_its_upload_is_gone(world: World, cohorts: Cohorts) -> None:
+    data = request(request_id=str(uuid.uuid4()))
+    first = await cohorts.create(data)
+    shutil.rmtree(world.settings.uploads / "one")
+    again = await cohorts.create(data)
+    names = [operations_pb2.Operation.FromString(answer).name for answer in (first, again)]
+    assert names[0] == names[1]
 
 
 async def test_an_upload_becomes_a_cohort_and_refused_rows_are_listed(world: World, cohorts: Cohorts) -> None:

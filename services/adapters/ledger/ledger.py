@@ -72,6 +72,14 @@ class Ledger:
                 body_digest=body_digest,
             )
 
+    def repeated_operation(self, kind: str, request_id: str, body_digest: str) -> Operation | None:
+        """What the same request made before, so that a retry is answered even where it could not be made again.
+
+        Raises :class:`Conflict` ``REQUEST_ID_REUSED`` as :meth:`create_operation` does.
+        """
+        with self._database.read() as db:
+            return operations.known_request(db, request_id, kind, body_digest)
+
     def get_operation(self, name: str) -> Operation:
         """Raises :class:`NotFound` ``OPERATION_NOT_FOUND``."""
         with self._database.read() as db:

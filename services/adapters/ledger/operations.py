@@ -32,7 +32,7 @@ def create(
     """Write an operation and its chunks, unless the request id is known: then the operation it made, and False."""
     if not specs:
         raise ValueError("an operation needs at least one chunk, or nothing would ever finish it")
-    if known := _known_request(db, request_id, kind, body_digest):
+    if known := known_request(db, request_id, kind, body_digest):
         return known, False
     values = {
         "name": f"operations/{uuid4()}",
@@ -57,7 +57,7 @@ def create(
             row = db.execute(insert(operations).values(values).returning(operations)).one()
     except IntegrityError:
         # On PostgreSQL the same request may have been committed since we looked.
-        if known := _known_request(db, request_id, kind, body_digest):
+        if known := known_request(db, request_id, kind, body_digest):
             return known, False
         raise
     db.execute(insert(chunks), [_chunk_values(row.seq, index, spec) for index, spec in enumerate(specs)])
@@ -65,7 +65,8 @@ def create(
     return as_operation(row), True
 
 
-def _known_request(db: Connection, request_id: str, kind: str, body_digest: str) -> Operation | None:
+def known_request(db: Connection, request_id: str, kind: str, body_digest: str) -> Operation | None:
+    """The operation that this request made before, if any."""
     if not request_id:
         return None
     row = db.execute(select(operations).where(operations.c.request_id == request_id)).one_or_none()
