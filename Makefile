@@ -18,7 +18,7 @@ $(READY): requirements.lock pyproject.toml protos/pyproject.toml clients/python/
 	$(PIP) install torch==2.13.0
 	$(PIP) install -r requirements.lock
 	@# "compat" puts plain folders on the path, which type checkers can follow too
-	for part in protos clients/python .; do $(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e $$part || exit 1; done
+	for part in protos clients/python .; do $(PIP) install --no-deps --config-settings editable_mode=compat -e $$part || exit 1; done
 	$(PIP) check
 	touch $@
 
