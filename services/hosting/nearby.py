@@ -144,7 +144,7 @@ class NearbyHosts:
             except _NobodyThere:
                 self._lines.pop(lines.path, None)
                 lines.path.unlink(missing_ok=True)
-            except (asyncio.IncompleteReadError, ConnectionError):
+            except (asyncio.IncompleteReadError, OSError):
                 raise Unavailable(
                     f"a replica of {self._app} went away while it answered", reason="REPLICA_LOST"
                 ) from None
