@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-def _data_dir() -> Path:
-    return Path(os.environ.get("EVENHAND_DATA_DIR", ".evenhand")).absolute()
+from services.hosting.settings import StateSettings
 
 
 def _import_roots() -> tuple[Path, ...]:
@@ -17,16 +15,9 @@ def _import_roots() -> tuple[Path, ...]:
     return tuple(Path(root).absolute() for root in roots if root)
 
 
-class Settings(BaseModel):
-    """Settings of the audit application. What is not given comes from the environment, then from these defaults."""
+class Settings(StateSettings):
+    """Settings of the audit application."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data_dir: Path = Field(default_factory=_data_dir)
-    ledger_url: str = Field(default_factory=lambda: os.environ.get("EVENHAND_LEDGER_URL", ""))
-    """Empty means SQLite in ``data_dir``."""
-    store_url: str = Field(default_factory=lambda: os.environ.get("EVENHAND_STORE_URL", ""))
-    """Empty means a directory in ``data_dir``."""
     import_roots: tuple[Path, ...] = Field(default_factory=_import_roots)
     """Server folders that CreateCohort may read from; none means uploads only."""
 
@@ -49,17 +40,3 @@ class Settings(BaseModel):
     """How long a chunk waits for a model, the store or the ledger to come back before it is given up for a while."""
     max_attempts: int = Field(default=20, ge=1)
     """After so many leases of one chunk the operation fails: something in it ends every worker that tries."""
-
-    @property
-    def uploads(self) -> Path:
-        return self.data_dir / "uploads"
-
-    @property
-    def ledger(self) -> str:
-        """The ledger's address, filled in."""
-        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
-
-    @property
-    def store(self) -> str:
-        """The object store's address, filled in."""
-        return self.store_url or f"file://{self.data_dir / 'objects'}"

@@ -78,8 +78,8 @@ class Gateway:
         edge = open_edge(
             checked,
             backends=RayBackends(),
-            ledger=await asyncio.to_thread(open_ledger, checked.ledger_url),
-            store=await asyncio.to_thread(open_object_store, checked.store_url),
+            ledger=await asyncio.to_thread(open_ledger, checked.ledger),
+            store=await asyncio.to_thread(open_object_store, checked.store),
             telemetry=open_telemetry(),
             keys=read_api_keys(),
         )

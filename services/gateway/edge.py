@@ -59,7 +59,7 @@ def open_edge(
         protocol=OpenInference(catalogue, backends, admission, telemetry, max_elements=settings.max_elements),
         artifacts=Artifacts(ledger, store),
         uploads=Uploads(
-            settings.data_dir / "uploads",
+            settings.uploads,
             max_file_bytes=settings.max_file_bytes,
             max_upload_bytes=settings.max_upload_bytes,
             max_files=settings.max_upload_files,

@@ -1,37 +1,24 @@
-"""Settings of the gateway. The only file of this room that reads the environment."""
+"""Settings of the gateway. Nothing else in this room reads the environment."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.errors import FailedPrecondition
+from services.hosting.settings import StateSettings
 
 
-def _data_dir() -> Path:
-    return Path(os.environ.get("EVENHAND_DATA_DIR", ".evenhand")).absolute()
-
-
-class Settings(BaseModel):
+class Settings(StateSettings):
     """Settings of the gateway; the fields' names are the ``args`` of a Serve config."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(default_factory=lambda: os.environ.get("EVENHAND_HOST", "127.0.0.1"))
     http_port: int = Field(default_factory=lambda: int(os.environ.get("EVENHAND_HTTP_PORT", "8080")), ge=0, le=65535)
     grpc_port: int = Field(default_factory=lambda: int(os.environ.get("EVENHAND_GRPC_PORT", "8081")), ge=0, le=65535)
     tls_certificate: Path | None = Field(default=None, description="PEM chain; without it the ports speak plain text")
     tls_private_key: Path | None = None
-
-    data_dir: Path = Field(default_factory=_data_dir, description="holds uploads/")
-    ledger_url: str = Field(
-        default_factory=lambda: os.environ.get("EVENHAND_LEDGER_URL") or f"sqlite:///{_data_dir()}/ledger.db"
-    )
-    store_url: str = Field(
-        default_factory=lambda: os.environ.get("EVENHAND_STORE_URL") or f"file://{_data_dir()}/objects"
-    )
 
     num_replicas: int = Field(default=1, ge=1, description="replicas on one machine share the ports")
     num_cpus: float = Field(default=0.1, ge=0, description="what Ray's scheduler counts a replica as, not a limit")

@@ -1,4 +1,7 @@
-"""What every model host can be told; services subclass it once. Field names are the ``args`` of a Serve config."""
+"""Where the platform's state lies and what every model host can be told; services subclass these.
+
+Field names are the ``args`` of a Serve config. What is not given there comes from the environment, then from defaults.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,49 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 
-def _registries() -> tuple[Path, ...]:
-    """EVENHAND_ZOO: one or more folders, separated as in PATH; first the platform's own trained models."""
-    zoo = os.environ.get("EVENHAND_ZOO", "deploy/zoo").split(os.pathsep)
-    trained = Path(os.environ.get("EVENHAND_DATA_DIR", ".evenhand")) / "models"
-    return (*(Path(root).absolute() for root in zoo if root), trained.absolute())
+def data_dir() -> Path:
+    """EVENHAND_DATA_DIR."""
+    return Path(os.environ.get("EVENHAND_DATA_DIR") or ".evenhand").absolute()
+
+
+def zoo() -> tuple[Path, ...]:
+    """EVENHAND_ZOO: one or more registry folders, separated as in PATH."""
+    roots = (os.environ.get("EVENHAND_ZOO") or "deploy/zoo").split(os.pathsep)
+    return tuple(Path(root).absolute() for root in roots if root)
+
+
+class StateSettings(BaseModel):
+    """Settings of a service that keeps state."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    data_dir: Path = Field(default_factory=data_dir)
+    """Shared by all nodes: uploads, trained models, the checkpoints of unfinished runs."""
+    ledger_url: str = Field(default_factory=lambda: os.environ.get("EVENHAND_LEDGER_URL", ""))
+    """Empty means SQLite in ``data_dir``."""
+    store_url: str = Field(default_factory=lambda: os.environ.get("EVENHAND_STORE_URL", ""))
+    """Empty means a directory in ``data_dir``."""
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's address, filled in."""
+        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+    @property
+    def store(self) -> str:
+        """The object store's address, filled in."""
+        return self.store_url or f"file://{self.data_dir / 'objects'}"
+
+    @property
+    def uploads(self) -> Path:
+        """Where files wait for the ingest of their cohort."""
+        return self.data_dir / "uploads"
 
 
 class HostSettings(BaseModel):
     """Settings of a model host."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    registries: tuple[Path, ...] = Field(default_factory=_registries)
+    registries: tuple[Path, ...] = Field(default_factory=lambda: (*zoo(), data_dir() / "models"))
     num_replicas: int = Field(default=1, ge=1)
     num_cpus: float = Field(default=0.1, ge=0, description="what Ray's scheduler counts a replica as, not a limit")
     num_gpus: float = Field(default=0.0, ge=0)

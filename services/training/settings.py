@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from services.hosting.settings import StateSettings, zoo
 
 
-def _data_dir() -> Path:
-    return Path(os.environ.get("EVENHAND_DATA_DIR", ".evenhand")).absolute()
+class Settings(StateSettings):
+    """Settings of the training application."""
 
-
-def _registries() -> tuple[Path, ...]:
-    roots = os.environ.get("EVENHAND_ZOO", "deploy/zoo").split(os.pathsep)
-    return tuple(Path(root).absolute() for root in roots if root)
-
-
-class Settings(BaseModel):
-    """Settings of the training application. What is not given comes from the environment, then from these defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data_dir: Path = Field(default_factory=_data_dir)
-    """Shared by all nodes: trained models and the checkpoints of unfinished runs lie here."""
-    ledger_url: str = Field(default_factory=lambda: os.environ.get("EVENHAND_LEDGER_URL", ""))
-    """Empty means SQLite in ``data_dir``."""
-    registries: tuple[Path, ...] = Field(default_factory=_registries)
+    registries: tuple[Path, ...] = Field(default_factory=zoo)
     """Other registries, whose versions a newly trained model must not repeat."""
 
     num_workers: int = Field(1, ge=1)
@@ -46,11 +32,6 @@ class Settings(BaseModel):
     """How often a run is looked at, and whether it was cancelled; cancelling must work within a second."""
     poll_every_s: float = Field(0.5, gt=0)
     """How often an idle worker asks the ledger for work."""
-
-    @property
-    def ledger(self) -> str:
-        """The ledger's address, filled in."""
-        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
 
     @property
     def models(self) -> Path:

@@ -44,7 +44,9 @@ def test_a_cut_stream_keeps_whole_files_and_drops_the_last(world, channel):
     def messages():
         yield pb.UploadFilesRequest(upload=upload, path="second", data=b"2")
         yield pb.UploadFilesRequest(path="third", data=b"3")
-        time.sleep(0.5)
+        deadline = time.monotonic() + 20
+        while "second" not in files_of(world, upload) and time.monotonic() < deadline:
+            time.sleep(0.05)
         call.cancel()
         yield pb.UploadFilesRequest(data=b"never")
 
