@@ -183,7 +183,7 @@ class DirectoryRegistry:
                 tensors |= load_safetensors(data)
             except SafetensorError as error:
                 raise UnsupportedFormat(
-                    f"{filename} is not a safetensors file, whatever its name says",
+                    f"{filename} of {record.name}/{record.version} is not a safetensors file, whatever its name says",
                     field=filename,
                     reason="WEIGHTS_FORMAT_REFUSED",
                 ) from error

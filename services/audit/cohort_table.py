@@ -51,7 +51,9 @@ def read_table(text: str, schema: CohortSchema) -> Table:
     kept = [(number, row) for number, row in cells if _is_kept(row, schema)]
     if not kept:
         raise InvalidInput(
-            "no rows" + (" pass the schema's keep" if cells else ""), field="table", reason="TABLE_EMPTY"
+            "no row of the table passes the schema's keep" if cells else "the table has no rows",
+            field="table",
+            reason="TABLE_EMPTY",
         )
     attributes = [_levels_of(attribute, kept) for attribute in schema.attributes]
     labels = [_labels_of(label, kept, schema.blank) for label in schema.labels]
@@ -84,7 +86,7 @@ def _cells(text: str, schema: CohortSchema) -> Iterator[tuple[int, dict[str, str
                 raise csv.Error(f"{len(values)} cells under {len(header)} columns")
             yield number, {column: values[place] for column, place in places.items()}
     except csv.Error as error:
-        raise InvalidInput(f"row {number}: {error}", field="table", reason="TABLE_MALFORMED") from error
+        raise InvalidInput(f"line {reader.line_num}: {error}", field="table", reason="TABLE_MALFORMED") from error
 
 
 def _place(header: list[str], column: str, field: str) -> int:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from services.errors import ServiceError
-from services.platform import supervisor
+from services.platform import serving, supervisor
 from services.platform.settings import Settings, read_settings
 
 commands = typer.Typer(help="Start and stop the platform on this machine.", no_args_is_help=True)
@@ -34,7 +35,7 @@ def up(
                 on_wait=lambda s: status.update(f"starting Ray and the models … {s:.0f} s"),
             )
         except ServiceError as error:
-            console.print(f"[red]{error.reason}[/red] {error.message}")
+            console.print(f"[red]{error.reason}[/red] {escape(error.message)}")
             raise typer.Exit(6) from error
     console.print("started" if fresh else "already running", _addresses(settings))
 
@@ -60,12 +61,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 @commands.command()
 def run(config: Config = None) -> None:
     """Run in the foreground until Ctrl-C; what `up` does in the background and what a container calls."""
-    supervisor.supervise(read_settings(config))
+    raise typer.Exit(supervisor.supervise(read_settings(config)))
 
 
 @commands.command(hidden=True)
 def child(config: Path) -> None:
-    supervisor.serve_in_this_process(read_settings(config))
+    serving.serve_in_this_process(read_settings(config))
 
 
 def _addresses(settings: Settings) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -21,62 +20,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from services.errors import FailedPrecondition, Unavailable
-from services.platform.settings import Settings, ray_environment
+from services.platform.serving import START_FAILED
+from services.platform.settings import Settings
+from services.platform.signals import signalled
 
 RESTART_PAUSE_S = 2.0
 STOP_S = 30.0
+SHOWN_LINES = 10
 
 
-def serve_in_this_process(settings: Settings) -> None:
-    """Start Ray and every application of the Serve config, then stay until SIGTERM. The child's main function."""
-    os.environ.update(ray_environment(settings))
-    import ray
-    from ray import serve
-    from ray.serve.schema import ServeDeploySchema
+def supervise(settings: Settings) -> int:
+    """Keep one child serving until SIGTERM or SIGINT; a child that ends by itself is followed by another.
 
-    config = ServeDeploySchema.model_validate(yaml.safe_load(settings.config.read_text("utf-8")))
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=256 * 2**20,
-        _temp_dir=str(settings.ray_dir),
-        _node_ip_address="127.0.0.1",
-    )
-    stop = _signalled()  # after ray.init, which installs handlers of its own
-    serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False})
-    targets = [
-        serve.RunTarget(_build(app.import_path, app.args), name=app.name, route_prefix=None)
-        for app in config.applications
-    ]
-    serve.run_many(targets, wait_for_applications_running=True)
-    while not stop() and ray.is_initialized():
-        time.sleep(0.2)
-    serve.shutdown()  # type: ignore[no-untyped-call]
-    ray.shutdown()  # type: ignore[no-untyped-call]
-
-
-def _build(import_path: str, args: dict[str, Any]) -> Any:
-    """What Serve does with a config's import_path and args: call the typed builder."""
-    import importlib
-    import typing
-
-    module, _, name = import_path.partition(":")
-    builder = getattr(importlib.import_module(module), name)
-    settings_class = next(iter(typing.get_type_hints(builder).values()))
-    return builder(settings_class.model_validate(args))
-
-
-def supervise(settings: Settings) -> None:
-    """Keep one child serving until SIGTERM or SIGINT; a child that ends by itself is followed by another."""
+    Returns the exit status: 0, or START_FAILED where the very first child could not start, which is a mistake in the
+    configuration. A later one may fail for passing reasons and is tried again.
+    """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(settings.metrics_dir, ignore_errors=True)  # series of processes that are gone
     settings.metrics_dir.mkdir()
-    stop = _signalled()
+    stop = signalled()
+    status, first = 0, True
     while not stop():
         child = subprocess.Popen([sys.executable, "-m", "services.platform", "child", str(settings.config)])
         _write_state(settings, os.getpid(), child.pid)
@@ -85,18 +49,15 @@ def supervise(settings: Settings) -> None:
         if stop():
             _end(child)
             break
+        if first and child.returncode == START_FAILED:
+            status = START_FAILED
+            break
+        first = False
         print(f"the serving process ended with {child.returncode}; starting another", file=sys.stderr)  # noqa: T201
         time.sleep(RESTART_PAUSE_S)
     settings.state_file.unlink(missing_ok=True)
     shutil.rmtree(settings.ray_dir, ignore_errors=True)
-
-
-def _signalled() -> Callable[[], bool]:
-    """Install handlers for SIGTERM and SIGINT; the returned function says whether one came."""
-    came: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda got, _frame: came.append(got))
-    return lambda: bool(came)
+    return status
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -151,14 +112,15 @@ def ready(settings: Settings) -> bool:
 def start(settings: Settings, *, patience_s: float, on_wait: Callable[[float], None]) -> bool:
     """Start the platform in the background and wait until it is ready. False if it was running already.
 
-    Raises Unavailable with the log's path when it does not get ready in time, FailedPrecondition when another
-    program holds one of its ports.
+    Raises Unavailable with the log's path when it does not get ready in time, FailedPrecondition with the log's last
+    lines as soon as it has ended, or when another program holds one of its ports.
     """
     already = running(settings) is not None
     if not already:
         _check_ports(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with settings.log_file.open("ab") as log:
+            log_start = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "services.platform", "run", "--config", str(settings.config)],
                 stdin=subprocess.DEVNULL,
@@ -169,11 +131,21 @@ def start(settings: Settings, *, patience_s: float, on_wait: Callable[[float], N
     started = time.monotonic()
     while not ready(settings):
         waited = time.monotonic() - started
-        if waited > patience_s or (not already and process.poll() is not None):
+        if not already and process.poll() is not None:
+            said = _last_lines(settings.log_file, log_start)
+            raise FailedPrecondition(f"{said}\nits log is {settings.log_file}", reason="START_FAILED")
+        if waited > patience_s:
             raise Unavailable(f"the platform did not get ready; its log is {settings.log_file}", reason="NOT_READY")
         on_wait(waited)
         time.sleep(0.2)
     return not already
+
+
+def _last_lines(log: Path, start: int) -> str:
+    """The end of what was written to ``log`` after its first ``start`` bytes."""
+    with log.open("rb") as file:
+        file.seek(start)
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-SHOWN_LINES:])
 
 
 def _check_ports(settings: Settings) -> None:
