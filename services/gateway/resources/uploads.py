@@ -19,6 +19,8 @@ from services.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavaila
 
 LONGEST_PATH_BYTES = 1024
 LONGEST_NAME_BYTES = 200
+# grpc ends a cut stream like a complete one and cancels its handler a moment later; the last file waits for that.
+CUT_HEARD_AFTER_S = 0.1
 ARRIVING = ".arriving"  # beside the uploads, on the same file system, so that a rename is one step
 
 _UPLOAD = re.compile(r"uploads/([0-9a-f]{32})")
@@ -175,6 +177,7 @@ async def receive(uploads: Uploads, messages: AsyncIterator[pb.UploadFilesReques
             await asyncio.to_thread(arriving.write, message.data)
         if arriving is None:
             raise InvalidInput("the stream had no file in it", field="path", reason="UPLOAD_EMPTY")
+        await asyncio.sleep(CUT_HEARD_AFTER_S)
         await asyncio.to_thread(arriving.keep)
         return pb.UploadFilesResponse(upload=upload, files=files, bytes=received)
     finally:
