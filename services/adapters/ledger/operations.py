@@ -145,9 +145,14 @@ def settle_cancel(db: Connection, at: Moment, operation: int) -> None:
 
 
 def settle_cancels(db: Connection, at: Moment) -> None:
-    """:func:`settle_cancel` for every operation whose workers died after the cancellation was asked for."""
-    waiting = select(operations.c.seq).where(
-        operations.c.state.in_(UNFINISHED), operations.c.cancel_requested.is_(True)
+    """:func:`settle_cancel` for every operation whose workers died after the cancellation was asked for.
+
+    Those that another transaction has in hand are left to it: waiting for several in turn could end in a deadlock.
+    """
+    waiting = (
+        select(operations.c.seq)
+        .where(operations.c.state.in_(UNFINISHED), operations.c.cancel_requested.is_(True))
+        .with_for_update(skip_locked=True)
     )
     for operation in db.scalars(waiting).all():
         settle_cancel(db, at, operation)
