@@ -52,10 +52,11 @@ def test_requests_batches_and_fairness_are_on_one_page(scraped: str, main_job: M
 
 def test_a_gauge_is_the_reports_number(scraped: str, main_job: MainJob) -> None:
     cells = json.loads((main_job.artifacts / "report.json").read_text())["cells"]
+    wanted = (f'cohort="{main_job.cohort["name"].removeprefix("cohorts/")}"', 'metric="auroc"', 'group="Female"')
     shown = [
         line
         for line in scraped.splitlines()
-        if line.startswith("evenhand_subgroup_metric{") and 'metric="auroc"' in line and 'group="Female"' in line
+        if line.startswith("evenhand_subgroup_metric{") and all(part in line for part in wanted)
     ]
     assert shown
     for line in shown:
