@@ -125,7 +125,7 @@ def check_input(record: ModelRecord, inputs: Mapping[str, np.ndarray]) -> np.nda
 
 
 def finish(record: ModelRecord, raw: np.ndarray) -> np.ndarray:
-    """Network output → probabilities or canonical-range pixels, float32."""
+    """Network output → probabilities, or pixels clipped to the model's own output range, float32."""
     if record.task == "reconstruction":
         assert record.output is not None  # ModelRecord checks it
         return np.asarray(np.clip(raw, record.output.low, record.output.high), np.float32)

@@ -7,6 +7,7 @@ from evenhand.reconstruction.v1 import reconstruction_service_pb2 as pb
 
 from services.adapters.weights import ModelRecord
 from services.hosting.images import image_message, model_name
+from services.maths.pixels import from_model
 
 
 def read_request(request: bytes) -> tuple[str, pb.CreateReconstructionRequest]:
@@ -15,8 +16,10 @@ def read_request(request: bytes) -> tuple[str, pb.CreateReconstructionRequest]:
     return model_name(message.model), message
 
 
-def write_reply(record: ModelRecord, pixels: np.ndarray) -> bytes:
-    """``pixels``: (C, H, W) canonical."""
+def write_reply(record: ModelRecord, row: np.ndarray) -> bytes:
+    """``row``: (C, H, W) in the model's output range; callers get canonical pixels."""
+    assert record.output is not None  # ModelRecord checks it
+    pixels = from_model(row[None], record.output.spec())[0]
     return pb.Reconstruction(
         model=f"models/{record.name}",
         model_version=record.version,

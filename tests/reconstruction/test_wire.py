@@ -20,3 +20,12 @@ def test_a_reply_carries_the_pixels_and_the_package_that_made_them(tmp_path: Pat
 
 def test_a_request_names_its_model_with_or_without_its_collection() -> None:
     assert read_request(pb.CreateReconstructionRequest(model="models/x").SerializeToString())[0] == "x"
+
+
+def test_the_pixels_are_canonical_whatever_range_the_model_gives(tmp_path: Path) -> None:
+    record = load_record(write_package(tmp_path))
+    assert record.output is not None
+    signed = record.model_copy(update={"output": record.output.model_copy(update={"low": -1.0, "high": 1.0})})
+    row = np.full((1, record.output.height, record.output.width), -0.5, np.float32)
+    reply = pb.Reconstruction.FromString(write_reply(signed, row))
+    assert set(np.frombuffer(reply.image.data, "<f4").tolist()) == {0.25}
