@@ -52,9 +52,6 @@ class Batcher:
         answers = await asyncio.gather(*(self._enqueue(part, exact) for part in parts))
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
-    def waiting_rows(self) -> int:
-        return sum(len(item.images) for item in self._waiting)
-
     def _enqueue(self, images: np.ndarray, exact: int | None) -> asyncio.Future[np.ndarray]:
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(images, exact, answer))

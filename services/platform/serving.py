@@ -22,11 +22,12 @@ START_FAILED = 78
 
 
 def serve_in_this_process(settings: Settings) -> None:
-    """Start Ray and every application of the Serve config, then stay until SIGTERM. The child's main function.
+    """Start Ray and every application of the Serve config, then stay until SIGTERM or the supervisor's end.
 
     Exits with START_FAILED, and the reason as the last line of standard error, when it cannot.
     """
     os.environ.update(ray_environment(settings))
+    supervisor = os.getppid()
     try:
         stop = _start(settings)
     except Exception as error:
@@ -36,7 +37,8 @@ def serve_in_this_process(settings: Settings) -> None:
     import ray
     from ray import serve
 
-    while not stop() and ray.is_initialized():
+    # Without its supervisor it would hold the ports, and `down` would find nobody to end.
+    while not stop() and ray.is_initialized() and os.getppid() == supervisor:
         time.sleep(0.2)
     serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()  # type: ignore[no-untyped-call]

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,3 +63,28 @@ def test_a_wrong_setting_in_the_serve_config_is_named(tmp_path: Path) -> None:
     config = tmp_path / "serve.yaml"
     config.write_text("applications: [{name: a, import_path: 'services.gateway.app:build', args: {colour: red}}]")
     assert "colour" in refusal(tmp_path, config).message
+
+
+@pytest.mark.ray
+def test_a_killed_supervisor_takes_the_serving_process_along(tmp_path: Path) -> None:
+    """Else the ports would stay taken by a platform that `down` cannot find."""
+    config = tmp_path / "serve.yaml"
+    config.write_text("applications: [{name: training, import_path: 'services.training.app:build', args: {}}]")
+    data = tmp_path / "data"
+    command = [sys.executable, "-m", "services.platform", "run", "--config", str(config)]
+    supervising = subprocess.Popen(command, env={**os.environ, "EVENHAND_DATA_DIR": str(data)})
+    try:
+        wait_until(lambda: (data / "ledger.db").exists())  # the application's replica runs
+        child = int(json.loads((data / "platform.json").read_text())["child"])
+        assert Path(f"/proc/{child}").exists()
+    finally:
+        supervising.kill()
+        supervising.wait()
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = 150.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
