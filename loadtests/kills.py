@@ -23,7 +23,7 @@ from typing import Any
 
 from loadtests.platform_run import Platform, platform, put_chest_cohort
 from services.adapters.ledger import Operation
-from services.audit.formats import read_predictions
+from services.audit.results.formats import read_predictions
 
 HERE = Path(__file__).resolve().parent
 # Ray names a replica's process after its application and deployment.

@@ -20,13 +20,13 @@ import pandas as pd
 from services.adapters.ledger import Lease, Ledger
 from services.adapters.object_store import ObjectStore
 from services.audit import resources
-from services.audit.cohort_schema import CohortSchema
-from services.audit.formats import predictions_table, quality_table
-from services.audit.ingest import ingest
+from services.audit.cohort.ingest import ingest
+from services.audit.cohort.schema import CohortSchema
+from services.audit.cohort.shards import Shard, ShardRef, read_shard
 from services.audit.pipeline import ModelStage, ResolvedAudit, ResolvedPipeline, plan_from_dict
 from services.audit.publish import PublishTask
+from services.audit.results.formats import predictions_table, quality_table
 from services.audit.settings import Settings
-from services.audit.shards import Shard, ShardRef, read_shard
 from services.audit.steps import Batch, Readings, batches, predictions_frame, quality_frame, run_batch
 from services.errors import DeadlineExceeded, FailedPrecondition, Overloaded, Unavailable
 from services.hosting.calls import ModelCalls

@@ -15,9 +15,9 @@ from services.adapters.ledger import ChunkSpec, Ledger, Operation
 from services.adapters.object_store import ObjectStore
 from services.audit import wire
 from services.audit.chunks import INGEST
-from services.audit.cohort_schema import load_schema
-from services.audit.cohort_table import read_table
-from services.audit.ingest import table_text
+from services.audit.cohort.ingest import table_text
+from services.audit.cohort.schema import load_schema
+from services.audit.cohort.table import read_table
 from services.audit.resources import cohort_message
 from services.audit.settings import Settings
 from services.errors import FailedPrecondition, InvalidInput, NotFound

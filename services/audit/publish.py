@@ -21,7 +21,9 @@ from typing import Any
 import pandas as pd
 
 from services.adapters.object_store import ObjectStore, open_object_store
-from services.audit.formats import (
+from services.audit.pipeline import ResolvedAudit, plan_from_dict
+from services.audit.report import render_report
+from services.audit.results.formats import (
     prediction_rows,
     predictions_table,
     quality_rows,
@@ -29,9 +31,7 @@ from services.audit.formats import (
     read_predictions,
     read_quality,
 )
-from services.audit.pipeline import ResolvedAudit, plan_from_dict
-from services.audit.reduce import reduce, report_json
-from services.audit.report import render_report
+from services.audit.results.reduce import reduce, report_json
 from services.errors import Internal, ServiceError, Unavailable, error_from_dict
 
 MOST_GAUGES = 2000

@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from services.audit.reduce import reduce, report_json
 from services.audit.report import render_report
 from services.audit.report.charts import Point, Row, dot_plot, dumbbells, scale
 from services.audit.report.markup import Markup, element, number, signed
 from services.audit.report.summary import POINT_ESTIMATES_ONLY
+from services.audit.results.reduce import reduce, report_json
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 VOID = {"meta", "br", "img", "link", "input"}

@@ -19,10 +19,10 @@ from evenhand.audit.v1 import audit_pb2
 
 from services.adapters.ledger import Operation
 from services.audit.chunks import REDUCE, ROWS
-from services.audit.formats import read_predictions, read_quality
+from services.audit.cohort.shards import Shard, ShardRef, read_shard
 from services.audit.pipeline import plan_from_dict
 from services.audit.publish import SubprocessPublisher
-from services.audit.shards import Shard, ShardRef, read_shard
+from services.audit.results.formats import read_predictions, read_quality
 from services.audit.steps import Batch, run_batch
 from services.errors import Unavailable, UnsupportedFormat
 from services.hosting.calls import ModelCalls

@@ -55,6 +55,11 @@ def test_retry_info_is_read_as_seconds():
     assert error_from_status(status).retry_after_s == pytest.approx(2.5)
 
 
+def test_a_message_that_grpc_itself_refuses_is_too_large_and_no_matter_of_load(client):
+    with pytest.raises(errors.TooLarge, match="larger than max"):
+        client.models.get("x" * 5 * 2**20)  # the twin's server takes gRPC's default of 4 MiB
+
+
 def test_a_status_without_details_keeps_its_meaning():
     error = error_from_status(status_pb2.Status(code=grpc.StatusCode.PERMISSION_DENIED.value[0], message="no"))
     assert isinstance(error, errors.Unauthenticated)

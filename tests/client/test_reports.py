@@ -120,7 +120,7 @@ def test_cells_that_cannot_be_read_do_not_enter_the_summary(report):
 
 
 def test_a_report_of_the_platforms_own_reducer_verifies_and_shows_what_was_planted():
-    from services.audit.reduce import reduce, report_json
+    from services.audit.results.reduce import reduce, report_json
 
     rng, patients = np.random.default_rng(5), 400
     sex = np.where(np.arange(patients) % 2, "Female", "Male")

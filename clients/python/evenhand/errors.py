@@ -228,6 +228,8 @@ def error_from_rpc(error: grpc.RpcError) -> EvenhandError:
     text = str(error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else str(error)
     if code is grpc.StatusCode.UNAVAILABLE:  # no details: the transport speaks, not the platform
         return Unavailable(f"no connection: {text.rpartition(': ')[2]}", reason="UNREACHABLE")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # likewise: gRPC itself counts the bytes of a message
+        return TooLarge(text)
     return _BY_STATUS.get(code.name, EvenhandError)(text or code.name)
 
 

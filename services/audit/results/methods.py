@@ -16,7 +16,7 @@ from services.maths.fairness.cells import Minimums
 def metric_cards() -> Mapping[str, Any]:
     """metric_cards.yaml: mappings ``metrics``, ``gaps`` and ``rules``."""
     cards: dict[str, Any] = yaml.safe_load(
-        resources.files("services.audit").joinpath("metric_cards.yaml").read_text(encoding="utf-8")
+        resources.files("services.audit.results").joinpath("metric_cards.yaml").read_text(encoding="utf-8")
     )
     return cards
 

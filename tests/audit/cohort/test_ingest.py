@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from services.adapters.object_store import MemoryStore
-from services.audit import ingest as ingest_module
-from services.audit.cohort_schema import load_schema
-from services.audit.shards import ShardRef, read_shard
+from services.audit.cohort import ingest as ingest_module
+from services.audit.cohort.schema import load_schema
+from services.audit.cohort.shards import ShardRef, read_shard
 from services.errors import Cancelled, FailedPrecondition, InvalidInput, UnknownLabel
 from services.maths.canonical import digest
 from services.maths.phantoms import draw_cohort

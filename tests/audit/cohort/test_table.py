@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.audit.cohort_schema import load_schema
-from services.audit.cohort_table import read_table
+from services.audit.cohort.schema import load_schema
+from services.audit.cohort.table import read_table
 from services.errors import DuplicateRecord, InvalidInput, UnknownLabel
 
 SCHEMA = load_schema(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from services.audit.formats import ATTRIBUTE_PREFIX
+from services.audit.results.formats import ATTRIBUTE_PREFIX
 from services.errors import InvalidInput, UnknownAttribute
 from services.maths.fairness.groups import MISSING, OVERALL, Grouping, intersect
 

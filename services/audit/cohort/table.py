@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from services.audit.cohort_schema import AttributeSchema, CohortSchema, LabelSchema
+from services.audit.cohort.schema import AttributeSchema, CohortSchema, LabelSchema
 from services.errors import DuplicateRecord, InvalidInput, UnknownLabel
 
 _MOST_LEVELS = 50

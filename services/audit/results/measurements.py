@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from services.audit.attributes import GroupSpec
+from services.audit.results.attributes import GroupSpec
 from services.errors import InvalidInput
 from services.maths.fairness.cells import Minimums
 from services.maths.fairness.classification import disaggregate_classification

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from services.audit.cohort_schema import READY_MADE, Cell, CohortSchema, load_schema
+from services.audit.cohort.schema import READY_MADE, Cell, CohortSchema, load_schema
 from services.errors import InvalidInput
 from services.maths.canonical import canonical_json
 

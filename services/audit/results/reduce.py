@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from services.audit.attributes import GroupSpec, group_specs
-from services.audit.formats import prediction_rows, quality_rows, rows_digest
-from services.audit.measurements import ByMetric, measure_predictions, measure_quality
-from services.audit.methods import methods_block
+from services.audit.results.attributes import GroupSpec, group_specs
+from services.audit.results.formats import prediction_rows, quality_rows, rows_digest
+from services.audit.results.measurements import ByMetric, measure_predictions, measure_quality
+from services.audit.results.methods import methods_block
 from services.errors import InvalidInput
 from services.maths.canonical import canonical_json, digest
 from services.maths.fairness.cells import Cell, Minimums

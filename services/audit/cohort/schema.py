@@ -237,7 +237,7 @@ def load_schema(text: str) -> CohortSchema:
     """
     name = text.strip()
     if name in READY_MADE:
-        text = resources.files("services.audit.ready_made").joinpath(f"{name}.yaml").read_text("utf-8")
+        text = resources.files("services.audit.cohort.ready_made").joinpath(f"{name}.yaml").read_text("utf-8")
     elif re.fullmatch(r"[\w-]+", name):
         raise _invalid(f"there is no ready-made schema {name!r}; there are {', '.join(READY_MADE)}", ())
     if len(text) > _LONGEST_SCHEMA:

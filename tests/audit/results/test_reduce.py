@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from services.audit.reduce import reduce, report_digest, report_json
+from services.audit.results.reduce import reduce, report_digest, report_json
 from services.errors import InvalidInput, UnknownAttribute
 
 
@@ -36,7 +36,9 @@ def _one(items, **where):
 
 
 def test_report_satisfies_its_json_schema(report):
-    schema = json.loads(resources.files("services.audit").joinpath("report.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        resources.files("services.audit.results").joinpath("report.schema.json").read_text(encoding="utf-8")
+    )
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(report_json(report, {"create_time": "2026-01-01T00:00:00Z"})), schema)
 

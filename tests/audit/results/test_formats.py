@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.audit.formats import (
+from services.audit.results.formats import (
     prediction_rows,
     predictions_table,
     quality_rows,

@@ -1,0 +1,1 @@
+"""From files and a table to immutable shards and a manifest."""

@@ -1,0 +1,1 @@
+"""From committed rows to the report: formats of rows and report, and the reduction between them."""
