@@ -74,7 +74,7 @@ def test_a_killed_supervisor_takes_the_serving_process_along(tmp_path: Path) -> 
     command = [sys.executable, "-m", "services.platform", "run", "--config", str(config)]
     supervising = subprocess.Popen(command, env={**os.environ, "EVENHAND_DATA_DIR": str(data)})
     try:
-        wait_until(lambda: (data / "ledger.db").exists())  # the application's replica runs
+        wait_until((data / "ledger.db").exists)  # the application's replica runs
         child = int(json.loads((data / "platform.json").read_text())["child"])
         assert Path(f"/proc/{child}").exists()
     finally:
