@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,6 +86,8 @@ class Gateway:
         )
         self._replica = Replica(edge)
         await self._replica.start()
+        gc.collect()
+        gc.freeze()  # what there is now stays; the collector need not walk through it again and again
 
     def check_health(self) -> None:
         self._replica.check()

@@ -22,9 +22,10 @@ import socket
 import struct
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -57,6 +58,64 @@ def meeting_place(app: str) -> Path:
     return Path(tempfile.gettempdir()) / f"evenhand-{os.getuid()}-near-{label}" / app
 
 
+class _Frames(asyncio.Protocol):
+    """One side of a line's socket: whole frames in, whole frames out."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._arrived = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without being a subclass
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived += data
+        while len(self._arrived) >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(self._arrived)
+            if length > LONGEST_FRAME:
+                self.close()
+                return
+            if len(self._arrived) < LENGTH.size + length:
+                return
+            frame = bytes(self._arrived[LENGTH.size : LENGTH.size + length])
+            del self._arrived[: LENGTH.size + length]
+            self.frame_received(json.loads(frame))
+
+    def frame_received(self, content: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def send(self, content: dict[str, Any]) -> None:
+        """Frames are a few hundred bytes and each waits for the other, so there is never a backlog to drain."""
+        assert self._transport is not None
+        text = json.dumps(content).encode()
+        self._transport.write(LENGTH.pack(len(text)) + text)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+class _HostEnd(_Frames):
+    """Answers the requests of one line, one after another."""
+
+    def __init__(self, host: Host, there: memoryview, back: memoryview) -> None:
+        super().__init__()
+        self._host = host
+        self._there, self._back = there, back
+        self._answering: asyncio.Task[None] | None = None
+
+    def frame_received(self, content: dict[str, Any]) -> None:
+        self._answering = asyncio.create_task(self._answer(content))
+
+    async def _answer(self, request: dict[str, Any]) -> None:
+        inputs = _read(self._there, request["tensors"])
+        answer = self._host.infer(request["model"], request["version"], inputs, request["parameters"])
+        error, outputs = await seal(answer)
+        if error is None and not _fits(outputs):
+            error = TooLarge("the outputs are too large for this way").to_dict()
+        self.send({"error": error, "tensors": _write(self._back, outputs) if error is None else []})
+
+
 class NearbyListener:
     """Answers inference for ``host`` on a socket of this process until closed."""
 
@@ -64,7 +123,8 @@ class NearbyListener:
         self._host = host
         self._path = meeting_place(app) / f"{os.getpid()}.sock"
         self._socket = socket.socket(socket.AF_UNIX)
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+        self._ends: weakref.WeakSet[_HostEnd] = weakref.WeakSet()
 
     async def start(self) -> None:
         folder = self._path.parent
@@ -76,45 +136,28 @@ class NearbyListener:
         self._socket.bind(str(self._path))
         self._socket.listen(128)
         self._socket.setblocking(False)
-        self._begin(self._accept())
+        self._accepting = asyncio.create_task(self._accept())
 
     def close(self) -> None:
-        for task in self._conversations:
-            task.cancel()
+        if self._accepting is not None:
+            self._accepting.cancel()
+        for end in self._ends:
+            end.close()
         self._socket.close()
         self._path.unlink(missing_ok=True)
-
-    def _begin(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._conversations.add(task)
-        task.add_done_callback(self._conversations.discard)
 
     async def _accept(self) -> None:
         while True:
             connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
-            self._begin(self._converse(connection))
+            try:
+                await self._open(connection)
+            except (OSError, ValueError):
+                connection.close()
 
-    async def _converse(self, connection: socket.socket) -> None:
-        """One request after another, until the caller leaves."""
-        try:
-            there, back = await asyncio.to_thread(_receive_slots, connection)
-            reader, writer = await asyncio.open_unix_connection(sock=connection)
-        except (OSError, ValueError):
-            connection.close()
-            return
-        try:
-            while True:
-                request = await _receive(reader)
-                inputs = _read(there, request["tensors"])
-                answer = self._host.infer(request["model"], request["version"], inputs, request["parameters"])
-                error, outputs = await seal(answer)
-                if error is None and not _fits(outputs):
-                    error = TooLarge("the outputs are too large for this way").to_dict()
-                _send(writer, {"error": error, "tensors": _write(back, outputs) if error is None else []})
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    async def _open(self, connection: socket.socket) -> None:
+        end = _HostEnd(self._host, *await asyncio.to_thread(_receive_slots, connection))
+        await asyncio.get_running_loop().create_unix_connection(lambda: end, sock=connection)
+        self._ends.add(end)
 
 
 class NearbyHosts:
@@ -144,7 +187,7 @@ class NearbyHosts:
             except _NobodyThere:
                 self._lines.pop(lines.path, None)
                 lines.path.unlink(missing_ok=True)
-            except (asyncio.IncompleteReadError, OSError):
+            except OSError:
                 raise Unavailable(
                     f"a replica of {self._app} went away while it answered", reason="REPLICA_LOST"
                 ) from None
@@ -177,7 +220,7 @@ class _Lines:
             try:
                 reply, outputs = await line.ask(request, inputs)
             except BaseException:
-                line.writer.close()  # a cancelled call leaves the line in the middle of an answer
+                line.close()  # a cancelled call leaves the line in the middle of an answer
                 raise
             self._idle.append(line)
         finally:
@@ -186,19 +229,33 @@ class _Lines:
         return answered
 
 
-class _Line:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, memory: mmap.mmap) -> None:
-        self.writer = writer
-        self._reader = reader
+class _Line(_Frames):
+    """The caller's end."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        super().__init__()
         self._there, self._back = _slots(memory)
+        self._reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
     async def ask(
         self, request: dict[str, Any], inputs: Mapping[str, np.ndarray[Any, Any]]
     ) -> tuple[dict[str, Any], Arrays]:
-        _send(self.writer, {**request, "tensors": _write(self._there, inputs)})
-        reply = await _receive(self._reader)
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the host left")
+        self._reply = asyncio.get_running_loop().create_future()
+        self.send({**request, "tensors": _write(self._there, inputs)})
+        reply = await self._reply
         # Copies, for the next call on this line will overwrite the slot.
         return reply, {name: array.copy() for name, array in _read(self._back, reply["tensors"]).items()}
+
+    def frame_received(self, content: dict[str, Any]) -> None:
+        if not self._reply.done():
+            self._reply.set_result(content)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._reply.done():
+            self._reply.set_exception(ConnectionResetError("the host left"))
+            self._reply.exception()  # nobody may be waiting
 
 
 async def _open_line(path: Path) -> _Line:
@@ -215,7 +272,8 @@ async def _open_line(path: Path) -> _Line:
             raise _NobodyThere from error
         socket.send_fds(connection, [b"m"], [memory_file])
         memory = mmap.mmap(memory_file, 2 * SLOT_BYTES)
-        return _Line(*await asyncio.open_unix_connection(sock=connection), memory)
+        _, line = await asyncio.get_running_loop().create_unix_connection(lambda: _Line(memory), sock=connection)
+        return line
     except BaseException:
         connection.close()
         raise
@@ -263,18 +321,3 @@ def _read(slot: memoryview, tensors: list[list[Any]]) -> Arrays:
         arrays[name] = np.frombuffer(slot, "<f4", math.prod(shape), at).reshape(shape)
         at += 4 * arrays[name].size
     return arrays
-
-
-def _send(writer: asyncio.StreamWriter, content: dict[str, Any]) -> None:
-    """Frames are a few hundred bytes and each waits for the other, so there is never a backlog to drain."""
-    text = json.dumps(content).encode()
-    writer.write(LENGTH.pack(len(text)) + text)
-
-
-async def _receive(reader: asyncio.StreamReader) -> dict[str, Any]:
-    """IncompleteReadError when the other side left."""
-    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    if length > LONGEST_FRAME:
-        raise ConnectionError("not one of our frames")
-    content: dict[str, Any] = json.loads(await reader.readexactly(length))
-    return content

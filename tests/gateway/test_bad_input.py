@@ -64,6 +64,10 @@ INFERENCES = {
     "overflowing product": (infer_request(shape=(2**62, 1, 64, 64)), "TOO_LARGE"),
     "not a number": (infer_request(raw=with_value(np.nan)), "NON_FINITE_PIXELS"),
     "infinity": (infer_request(raw=with_value(np.inf)), "NON_FINITE_PIXELS"),
+    "too large for float32": (
+        infer_request(datatype="FP64", raw=np.full(PIXELS.shape, 1e300).tobytes()),
+        "NON_FINITE_PIXELS",
+    ),
     "out of range": (infer_request(raw=with_value(1.5)), "VALUE_OUT_OF_RANGE"),
     "two infinities": (infer_request(raw=np.full(PIXELS.shape, -np.inf, np.float32).tobytes()), "NON_FINITE_PIXELS"),
 }
