@@ -7,7 +7,7 @@ lists anything but safetensors is refused by its format, before a byte of it is 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from services.errors import FailedPrecondition, Internal, InvalidInput, NotFound, UnsupportedFormat
+from services.maths.canonical import digest
 from services.maths.pixels import PixelSpec
 
 Task = Literal["reconstruction", "classification", "segmentation", "attribute-classification"]
@@ -35,6 +36,12 @@ class Pixels(BaseModel):
     width: int = Field(gt=0)
     low: float = 0.0
     high: float = 1.0
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Pixels:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"low must be below high and both finite, got low={self.low}, high={self.high}")
+        return self
 
     def spec(self) -> PixelSpec:
         return PixelSpec(self.channels, self.height, self.width, self.low, self.high)
@@ -89,8 +96,7 @@ class ModelRecord(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 over everything that decides an answer: architecture, specs, labels, thresholds and file digests."""
-        decisive = self.model_dump(mode="json", exclude={"licence", "scores", "training"})
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        return digest(self.model_dump(mode="json", exclude={"licence", "scores", "training"}))
 
 
 def load_record(folder: Path) -> ModelRecord:
@@ -162,7 +168,7 @@ class DirectoryRegistry:
         """All tensors of a package by name, after each file's sha256 was checked."""
         folder = self._packages[record.name, record.version][1]
         tensors: dict[str, np.ndarray] = {}
-        for filename, digest in record.files.items():
+        for filename, expected in record.files.items():
             _refuse_pickle(filename)
             try:
                 data = (folder / filename).read_bytes()
@@ -173,7 +179,7 @@ class DirectoryRegistry:
                     field=filename,
                     reason="WEIGHTS_MISSING",
                 ) from error
-            if hashlib.sha256(data).hexdigest() != digest:
+            if hashlib.sha256(data).hexdigest() != expected:
                 raise Internal(
                     f"{filename} of {record.name}/{record.version} does not have the digest that model.yaml states",
                     field=filename,

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 
 from services.adapters.weights import DirectoryRegistry, load_record
 from services.errors import FailedPrecondition, Internal, InvalidInput, NotFound, ServiceError, UnsupportedFormat
+from services.maths.canonical import canonical_json
 
 
 def package(root: Path, *, version: str = "1", data: bytes | None = None, **changes: object) -> Path:
@@ -100,6 +101,7 @@ def test_a_record_without_its_weights_says_so(tmp_path: Path) -> None:
         ({"labels": []}, "model.yaml"),
         ({"thresholds": {"well": 0.5}}, "model.yaml"),
         ({"input": {"channels": 0, "height": 4, "width": 4}}, "input.channels"),
+        ({"output": {"channels": 1, "height": 4, "width": 4, "low": 1.0, "high": 1.0}}, "output"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, object], field: str) -> None:
@@ -107,6 +109,14 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, object], fiel
     with pytest.raises(ServiceError) as caught:
         load_record(folder)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("low, high", [(1.0, 0.0), (0.5, 0.5), (0.0, float("inf")), (float("nan"), 1.0)])
+def test_a_value_range_without_an_inside_is_refused(tmp_path: Path, low: float, high: float) -> None:
+    folder = package(tmp_path, input={"channels": 1, "height": 4, "width": 4, "low": low, "high": high})
+    with pytest.raises(InvalidInput, match="low must be below high") as caught:
+        load_record(folder)
+    assert caught.value.field == "input"
 
 
 def test_a_package_in_the_wrong_folder_is_refused(tmp_path: Path) -> None:
@@ -120,3 +130,10 @@ def test_the_digest_changes_with_thresholds_but_not_with_scores(tmp_path: Path) 
     scored = load_record(package(tmp_path / "b", scores={"mean_auroc": 0.9}))
     tuned = load_record(package(tmp_path / "c", thresholds={"sick": 0.4}))
     assert plain.digest == scored.digest != tuned.digest
+
+
+def test_the_digest_is_taken_over_canonical_json(tmp_path: Path) -> None:
+    record = load_record(package(tmp_path, labels=["krankä"], thresholds={"krankä": -0.0}))
+    same = load_record(package(tmp_path / "zero", labels=["krankä"], thresholds={"krankä": 0.0}))
+    decisive = record.model_dump(mode="json", exclude={"licence", "scores", "training"})
+    assert record.digest == same.digest == hashlib.sha256(canonical_json(decisive)).hexdigest()
