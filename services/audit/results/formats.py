@@ -7,7 +7,7 @@ the report included, starts from that form, so neither the order of rows nor who
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ _QUALITY_TEXT = ("record_id", "patient_id", "pipeline", "metric")
 _QUALITY_KEY = ("record_id", "pipeline", "metric")
 _VERSION_KEY = b"evenhand.schema"
 _ROW_GROUP_ROWS = 131_072
+_PLACES_SHOWN = 8
 
 
 def prediction_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -130,8 +131,11 @@ def _with_attributes(rows: pd.DataFrame, frame: pd.DataFrame, table: str) -> pd.
         pairs = pd.DataFrame({"record": rows["record_id"].cat.codes, "value": rows[name].cat.codes}).drop_duplicates()
         twice = pairs["record"].duplicated()
         if twice.any():
-            record = rows["record_id"].cat.categories[pairs["record"][twice].iloc[0]]
-            raise InvalidInput(f"record {record!r} has more than one {name}", field=f"{table}.{name}")
+            places = pairs.index[pairs["record"].duplicated(keep=False)]
+            records = pairs["record"][twice].nunique()
+            raise InvalidInput(
+                f"{records} of the records have more than one {name}: see {_places(places)}", field=f"{table}.{name}"
+            )
     return rows
 
 
@@ -161,10 +165,19 @@ def _sorted(rows: pd.DataFrame, key: Sequence[str], table: str) -> pd.DataFrame:
     if len(rows) > 1:
         same = np.logical_and.reduce([column[1:] == column[:-1] for column in ordered])
         if same.any():
-            first = rows.iloc[order[int(np.argmax(same))]]
-            what = ", ".join(f"{name} {first[name]!r}" for name in key)
-            raise DuplicateRecord(f"the {table} rows hold {what} more than once", field=f"{table}.record_id")
+            places = order[np.r_[same, False] | np.r_[False, same]]
+            raise DuplicateRecord(
+                f"{int(same.sum())} of the {table} rows repeat another one's {', '.join(key)}: see {_places(places)}",
+                field=f"{table}.record_id",
+            )
     return rows.iloc[order].reset_index(drop=True)
+
+
+def _places(positions: Iterable[int]) -> str:
+    """Rows by their position. Never by record id: that may be the path of a patient's file."""
+    ordered = sorted(map(int, positions))
+    shown = ", ".join(map(str, ordered[:_PLACES_SHOWN]))
+    return f"rows {shown}{', …' if len(ordered) > _PLACES_SHOWN else ''} (the first is 0)"
 
 
 def _write(rows: pd.DataFrame, version: str) -> bytes:

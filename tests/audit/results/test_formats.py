@@ -135,8 +135,28 @@ def test_missing_column_is_named(planted):
 @pytest.mark.parametrize(("table", "write"), [("predictions", predictions_table), ("quality", quality_table)])
 def test_the_same_row_twice_is_refused(planted, table, write):
     frame = getattr(planted, table)
-    with pytest.raises(DuplicateRecord, match="r00003"):
-        write(pd.concat([frame, frame.iloc[[3]]]))
+    repeated = pd.concat([frame, frame.iloc[[3]]])
+    with pytest.raises(DuplicateRecord, match=rf"^1 of the .* see rows 3, {len(frame)} \(the first is 0\)$") as caught:
+        write(repeated)
+    assert frame["record_id"].iloc[3] not in str(caught.value)
+
+
+def test_contradictions_are_counted_and_placed_without_naming_a_record(planted):
+    frame = planted.quality.reset_index(drop=True)
+    records = frame["record_id"].unique()[:2]
+    for record in records:
+        frame.loc[frame.index[frame["record_id"] == record][-1], "patient_id"] = "somebody else"
+    places = sorted(place for record in records for place in frame.index[frame["record_id"] == record][[0, -1]])
+    with pytest.raises(InvalidInput, match=r"^2 of the records have more than one patient_id") as caught:
+        quality_rows(frame)
+    assert f"see rows {', '.join(map(str, places))} (" in str(caught.value)
+    assert not any(record in str(caught.value) for record in records)
+
+
+def test_many_repeated_rows_make_a_short_message(planted):
+    with pytest.raises(DuplicateRecord, match=r"repeat .* see rows 0, 1, 2, 3, 4, 5, 6, 7, … \(") as caught:
+        quality_rows(pd.concat([planted.quality, planted.quality]))
+    assert str(caught.value).startswith(f"{len(planted.quality)} of the quality rows")
 
 
 def test_other_files_are_refused(planted):
