@@ -52,8 +52,11 @@ class Host(Protocol):
 def meeting_place(app: str) -> Path:
     """The folder of an application's sockets: short, since their paths must stay under 108 bytes, and the user's own.
 
-    It differs with EVENHAND_DATA_DIR, so that two platforms on one machine do not meet.
+    The supervisor names it (EVENHAND_NEAR_DIR) and later removes it, so that two platforms on one machine do not meet.
+    On a cluster, where nobody names one, it differs with EVENHAND_DATA_DIR.
     """
+    if near_dir := os.environ.get("EVENHAND_NEAR_DIR"):
+        return Path(near_dir) / app
     label = hashlib.sha256(os.environ.get("EVENHAND_DATA_DIR", "").encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"evenhand-{os.getuid()}-near-{label}" / app
 

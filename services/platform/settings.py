@@ -34,6 +34,11 @@ class Settings(BaseModel):
         return self.data_dir / "metrics"
 
     @property
+    def near_dir(self) -> Path:
+        """Of the sockets between processes; not below ``ray_dir``, which Ray opens to everybody."""
+        return self.ray_dir.with_name(f"{self.ray_dir.name}-near")
+
+    @property
     def ray_dir(self) -> Path:
         """Short, because the paths of Ray's sockets must stay under 108 bytes; one per data directory."""
         label = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:8]
@@ -66,6 +71,7 @@ def ray_environment(settings: Settings) -> dict[str, str]:
     zoo = os.environ.get("EVENHAND_ZOO") or str(Path(__file__).resolve().parents[2] / "deploy" / "zoo")
     return {
         "EVENHAND_DATA_DIR": str(settings.data_dir),
+        "EVENHAND_NEAR_DIR": str(settings.near_dir),
         "EVENHAND_HOST": settings.host,
         "EVENHAND_HTTP_PORT": str(settings.http_port),
         "EVENHAND_GRPC_PORT": str(settings.grpc_port),

@@ -56,7 +56,8 @@ def supervise(settings: Settings) -> int:
         print(f"the serving process ended with {child.returncode}; starting another", file=sys.stderr)  # noqa: T201
         time.sleep(RESTART_PAUSE_S)
     settings.state_file.unlink(missing_ok=True)
-    shutil.rmtree(settings.ray_dir, ignore_errors=True)
+    for folder in (settings.ray_dir, settings.near_dir):
+        shutil.rmtree(folder, ignore_errors=True)
     return status
 
 
