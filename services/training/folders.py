@@ -24,9 +24,13 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``order.json``, ``progress.json``, ``result.json``, the mark ``stop``, and Ray Train's ``ray/``."""
+    """``order.json``, ``holder.json``, ``progress.json``, ``result.json``, the mark ``stop``, and Ray Train's ``ray/``.
+
+    ``token`` is that of the lease under which the folder is used; a newer lease has a higher one.
+    """
 
     path: Path
+    token: int = 0
 
     def place_order(self, run: Run, registry: Path, version: str) -> None:
         """Write what is to be done, unless an earlier attempt already did: the version must not change under it."""
@@ -41,6 +45,11 @@ class RunFolder:
                 "version": version,
             }
             self._write("order.json", order)
+
+    def claim(self) -> None:
+        """Let only runs of this lease go on here: those of older leases stop at their next :meth:`check`."""
+        if self._holder() < self.token:
+            self._write("holder.json", {"token": self.token})
 
     def order(self) -> tuple[Run, Path, str]:
         """The run, the registry folder it publishes into, and the version it gets there."""
@@ -68,12 +77,15 @@ class RunFolder:
         (self.path / "stop").touch()
 
     def check(self) -> None:
-        """Raises Stopped once :meth:`ask_to_stop` was called, by whichever process."""
-        if (self.path / "stop").exists():
+        """Raises Stopped once :meth:`ask_to_stop` was called, or a newer lease has the folder, by whichever process."""
+        if (self.path / "stop").exists() or self._holder() > self.token:
             raise Stopped
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _holder(self) -> int:
+        return int((self._read("holder.json") or {"token": 0})["token"])
 
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         draft = self.path / f"{name}.draft"

@@ -6,6 +6,7 @@ or of all of them, goes on from its last checkpoint. Checkpoints are safetensors
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +28,10 @@ SNAPSHOT = "snapshot.safetensors"
 
 
 class Launch(Protocol):
-    """Carries out the order in a folder; returns when its result is there or it was stopped, raises if it failed."""
+    """Carries out the order in a folder; returns when its result is there or it was stopped, raises if it failed.
+
+    Cancelled, it ends the run at once, wherever its processes are, and only then returns.
+    """
 
     async def __call__(self, folder: RunFolder) -> None: ...
 
@@ -39,14 +43,21 @@ class RayLaunch:
         self._settings = settings.model_dump(mode="json")
 
     async def __call__(self, folder: RunFolder) -> None:
-        await _fit_remotely.remote(str(folder.path), self._settings)
+        fitting = _fit_remotely.remote(str(folder.path), folder.token, self._settings)
+        try:
+            await fitting
+        except asyncio.CancelledError:
+            # The task owns Ray Train's controller and that one its workers: killed, it takes them all along.
+            ray.cancel(fitting, force=True)
+            await asyncio.gather(fitting, return_exceptions=True)
+            raise
 
 
-def fit(folder: Path, settings: Settings) -> None:
+def fit(folder: RunFolder, settings: Settings) -> None:
     """Run Ray Train to the end, in a process that is connected to Ray."""
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"folder": str(folder), "threads": settings.threads},
+        train_loop_config={"folder": str(folder.path), "token": folder.token, "threads": settings.threads},
         scaling_config=ScalingConfig(
             num_workers=settings.num_workers,
             use_gpu=settings.use_gpu,
@@ -54,7 +65,7 @@ def fit(folder: Path, settings: Settings) -> None:
         ),
         run_config=RunConfig(
             name="ray",
-            storage_path=str(folder),
+            storage_path=str(folder.path),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=settings.max_failures),
         ),
@@ -63,8 +74,8 @@ def fit(folder: Path, settings: Settings) -> None:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _fit_remotely(folder: str, settings: dict[str, Any]) -> None:
-    fit(Path(folder), Settings.model_validate(settings))
+def _fit_remotely(folder: str, token: int, settings: dict[str, Any]) -> None:
+    fit(RunFolder(Path(folder), token), Settings.model_validate(settings))
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -72,7 +83,7 @@ def _work(config: dict[str, Any]) -> None:
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
-    folder = RunFolder(Path(config["folder"]))
+    folder = RunFolder(Path(config["folder"]), config["token"])
     try:
         perform(
             folder,

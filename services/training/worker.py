@@ -58,7 +58,7 @@ class Worker:
     async def _work(self, lease: Lease) -> None:
         """One run under its lease, however it ends."""
         operation = await asyncio.to_thread(self._ledger.get_operation, lease.operation)
-        folder = RunFolder(self._settings.runs / operation.resource.rpartition("/")[2])
+        folder = RunFolder(self._settings.runs / operation.resource.rpartition("/")[2], lease.token)
         try:
             run, version = await asyncio.to_thread(self._order, folder, lease.payload)
             cancelled = await self._watch(lease, folder)
@@ -81,6 +81,7 @@ class Worker:
         version = next_version((self._settings.models, *self._settings.registries), recipe.name)
         run = Run(recipe, payload["seed"], payload["epochs"], payload["patients"])
         folder.place_order(run, self._settings.models, version)
+        folder.claim()
         return run, folder.order()[2]
 
     async def _watch(self, lease: Lease, folder: RunFolder) -> bool:
@@ -98,9 +99,10 @@ class Worker:
                     await asyncio.to_thread(self._ledger.finish_cancelled, lease)
                     await asyncio.wait([running])
                     return True
-        except (asyncio.CancelledError, LeaseLost):
+        finally:
+            # Whatever ended the watch, the run has ended too before this worker takes up another one.
             running.cancel()
-            raise
+            await asyncio.gather(running, return_exceptions=True)
         failure = running.exception()
         if failure is not None or folder.result() is None:
             log.error("the run of %s failed", lease.operation, exc_info=failure)

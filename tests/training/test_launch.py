@@ -60,6 +60,29 @@ async def test_a_run_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_we
     assert digest_of(folder) == digest_of(undisturbed)
 
 
+async def test_a_run_whose_launch_is_cancelled_ends_everywhere_and_can_be_taken_up(cluster, tmp_path):
+    folder, launch = order(tmp_path / "d", 400), RayLaunch(Settings(data_dir=tmp_path))
+    running = asyncio.ensure_future(launch(folder))
+    while folder.progress().get("epochs_done", 0) < 1 and not running.done():
+        await asyncio.sleep(0.1)
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    await asyncio.sleep(2)  # Ray ends what the killed task owned a moment after the task itself
+    reported = folder.progress()
+    await asyncio.sleep(3)
+    assert folder.progress() == reported
+    assert reported["epochs_done"] < 400
+
+    taken_up = RunFolder(folder.path, 2)
+    taken_up.claim()
+    running = asyncio.ensure_future(launch(taken_up))
+    while folder.progress()["epochs_done"] <= reported["epochs_done"] and not running.done():
+        await asyncio.sleep(0.1)
+    taken_up.ask_to_stop()
+    await running
+
+
 async def test_two_workers_share_a_run_and_publish_one_package(cluster, tmp_path):
     folder = order(tmp_path / "c", 1)
     await RayLaunch(Settings(data_dir=tmp_path, num_workers=2))(folder)

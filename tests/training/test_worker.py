@@ -22,7 +22,7 @@ from services.training.folders import RunFolder, Stopped
 from services.training.recipes import RECIPES
 from services.training.settings import Settings
 from services.training.steps import perform
-from services.training.trainings import Trainings
+from services.training.trainings import TRAIN, Trainings
 from services.training.worker import Worker
 
 torch.set_num_threads(1)
@@ -123,6 +123,31 @@ async def test_another_worker_takes_up_a_run_whose_worker_died_and_finds_its_fol
         finished = await room.state_within(operation.name, 120, "succeeded")
     assert finished.retries >= 1
     assert finished.response["value"]["model_version"] == order[2]
+    later.close()
+
+
+async def test_a_run_whose_lease_was_lost_has_ended_before_its_worker_takes_up_another(room):
+    events = []
+
+    async def launch(folder):
+        events.append("started")
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.3)  # as long as processes elsewhere take to die
+            events.append("ended")
+
+    room.settings = room.settings.model_copy(update={"renew_every_s": 0.05})
+    first = room.create(recipe="sex-classifier", epochs=1, patients=30)
+    later = open_ledger(room.settings.ledger, clock=lambda: datetime.now(UTC) + timedelta(minutes=5))
+    async with room.working(launch=launch):
+        await room.state_within(first.name, 30, "running")
+        assert later.lease_chunk("two", 600, [TRAIN]).operation == first.name
+        second = room.create(recipe="sex-classifier", epochs=1, patients=30)
+        await room.state_within(second.name, 30, "running")
+        while len(events) < 3:
+            await asyncio.sleep(0.02)
+        assert events == ["started", "ended", "started"]
     later.close()
 
 
