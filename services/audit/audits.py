@@ -23,6 +23,7 @@ from services.audit.settings import Settings
 from services.errors import NotFound
 from services.hosting.calls import ModelCalls
 from services.hosting.operations import operation_proto
+from services.hosting.requests import page_size, parsed, resource_name
 
 KIND = "audit"
 
@@ -36,7 +37,7 @@ class Audits:
 
     async def create(self, data: bytes) -> bytes:
         """CreateAuditRequest → Operation. Operation and chunks are written in one transaction."""
-        asked = wire.audit_request(wire.parsed(audit_service_pb2.CreateAuditRequest, data))
+        asked = wire.audit_request(parsed(audit_service_pb2.CreateAuditRequest, data))
         repeated = await asyncio.to_thread(self._ledger.repeated_operation, KIND, asked.request_id, asked.body_digest)
         if repeated is not None:
             return await asyncio.to_thread(self._answer, repeated)
@@ -77,8 +78,8 @@ class Audits:
 
     async def get(self, data: bytes) -> bytes:
         """GetAuditRequest → Audit."""
-        request = wire.parsed(audit_service_pb2.GetAuditRequest, data)
-        name = wire.resource_name(request.name, "audits", "name")
+        request = parsed(audit_service_pb2.GetAuditRequest, data)
+        name = resource_name(request.name, "audits", "name")
         return (await asyncio.to_thread(self._read, name)).SerializeToString()
 
     def _read(self, name: str) -> audit_pb2.Audit:
@@ -95,23 +96,23 @@ class Audits:
 
     async def list(self, data: bytes) -> bytes:
         """ListAuditsRequest → ListAuditsResponse, newest first."""
-        request = wire.parsed(audit_service_pb2.ListAuditsRequest, data)
+        request = parsed(audit_service_pb2.ListAuditsRequest, data)
         return (await asyncio.to_thread(self._list, request)).SerializeToString()
 
     def _list(self, request: audit_service_pb2.ListAuditsRequest) -> audit_service_pb2.ListAuditsResponse:
         bodies, token = self._ledger.list_resources(
             KIND,
-            page_size=wire.page_size(request.page_size),
+            page_size=page_size(request.page_size),
             page_token=request.page_token,
-            **({"cohort": wire.resource_name(request.cohort, "cohorts", "cohort")} if request.cohort else {}),
+            **({"cohort": resource_name(request.cohort, "cohorts", "cohort")} if request.cohort else {}),
         )
         audits = [audit_message(body, self._operation(body)) for body in bodies]
         return audit_service_pb2.ListAuditsResponse(audits=audits, next_page_token=token)
 
     async def delete(self, data: bytes) -> bytes:
         """DeleteAuditRequest → Empty. FailedPrecondition while it runs. The artifacts stay until collected."""
-        request = wire.parsed(audit_service_pb2.DeleteAuditRequest, data)
-        name = wire.resource_name(request.name, "audits", "name")
+        request = parsed(audit_service_pb2.DeleteAuditRequest, data)
+        name = resource_name(request.name, "audits", "name")
         await asyncio.to_thread(self._delete, name)
         return Empty().SerializeToString()
 

@@ -22,6 +22,7 @@ from services.audit.resources import cohort_message
 from services.audit.settings import Settings
 from services.errors import FailedPrecondition, InvalidInput, NotFound
 from services.hosting.operations import operation_proto
+from services.hosting.requests import page_size, parsed, resource_name
 
 KIND = "cohort"
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -35,7 +36,7 @@ class Cohorts:
 
     async def create(self, data: bytes) -> bytes:
         """CreateCohortRequest → Operation."""
-        asked = wire.cohort_request(wire.parsed(cohort_service_pb2.CreateCohortRequest, data))
+        asked = wire.cohort_request(parsed(cohort_service_pb2.CreateCohortRequest, data))
         return await asyncio.to_thread(self._create, asked)
 
     def _create(self, asked: wire.CohortRequest) -> bytes:
@@ -67,8 +68,8 @@ class Cohorts:
 
     async def get(self, data: bytes) -> bytes:
         """GetCohortRequest → Cohort. A cohort exists once its ingest has finished."""
-        request = wire.parsed(cohort_service_pb2.GetCohortRequest, data)
-        name = wire.resource_name(request.name, "cohorts", "name")
+        request = parsed(cohort_service_pb2.GetCohortRequest, data)
+        name = resource_name(request.name, "cohorts", "name")
         body = await asyncio.to_thread(self._ledger.get_resource, name)
         if body is None:
             raise _no_cohort(name)
@@ -76,11 +77,11 @@ class Cohorts:
 
     async def list(self, data: bytes) -> bytes:
         """ListCohortsRequest → ListCohortsResponse, newest first."""
-        request = wire.parsed(cohort_service_pb2.ListCohortsRequest, data)
+        request = parsed(cohort_service_pb2.ListCohortsRequest, data)
         bodies, token = await asyncio.to_thread(
             self._ledger.list_resources,
             KIND,
-            page_size=wire.page_size(request.page_size),
+            page_size=page_size(request.page_size),
             page_token=request.page_token,
         )
         return cohort_service_pb2.ListCohortsResponse(
@@ -89,8 +90,8 @@ class Cohorts:
 
     async def delete(self, data: bytes) -> bytes:
         """DeleteCohortRequest → Empty. FailedPrecondition while an unfinished audit uses it."""
-        request = wire.parsed(cohort_service_pb2.DeleteCohortRequest, data)
-        name = wire.resource_name(request.name, "cohorts", "name")
+        request = parsed(cohort_service_pb2.DeleteCohortRequest, data)
+        name = resource_name(request.name, "cohorts", "name")
         await asyncio.to_thread(self._delete, name)
         return Empty().SerializeToString()
 

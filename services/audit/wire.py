@@ -6,22 +6,17 @@ Rules that need the cohort or the served models are checked in :mod:`services.au
 from __future__ import annotations
 
 import math
-import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError, Message
 
 from services.audit.pipeline import AuditSpec, Degrade, Pipeline, UseModel
 from services.errors import InvalidInput, OutOfRange
-from services.maths.canonical import digest
-
-M = TypeVar("M", bound=Message)
+from services.hosting.requests import body_digest, plain_text, request_id, resource_name
 
 ACCELERATIONS = (4, 8, 16, 24)
 MOST_PHOTONS = 1e9
@@ -29,8 +24,6 @@ MOST_PIPELINES = 32
 MOST_STAGES = 16
 LONGEST_NAME = 100
 DEFAULT_MIN_PATIENTS, DEFAULT_MIN_CASES = 10, 5
-DEFAULT_PAGE, LARGEST_PAGE = 50, 500
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -58,21 +51,13 @@ class CohortRequest:
     body_digest: str
 
 
-def parsed(kind: type[M], data: bytes) -> M:
-    """The message in ``data``; InvalidInput where it is none."""
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        raise InvalidInput(f"not a {kind.DESCRIPTOR.full_name}", reason="REQUEST_MALFORMED") from error
-
-
 def audit_request(message: audit_service_pb2.CreateAuditRequest) -> AuditRequest:
     return AuditRequest(
         spec=audit_spec(message.spec),
         document=MessageToDict(message.spec, preserving_proto_field_name=True),
         display_name=_display_name(message.display_name),
-        request_id=_request_id(message.request_id),
-        body_digest=_body_digest(message),
+        request_id=request_id(message.request_id),
+        body_digest=body_digest(message),
     )
 
 
@@ -117,7 +102,7 @@ def _pipelines(message: audit_pb2.AuditSpec) -> tuple[Pipeline, ...]:
 
 
 def _pipeline(message: audit_pb2.Pipeline, at: str) -> Pipeline:
-    name = _plain(message.name.strip(), f"{at}.name")
+    name = plain_text(message.name.strip(), f"{at}.name")
     if not 1 <= len(name) <= LONGEST_NAME:
         raise InvalidInput(f"give the pipeline a name of 1 to {LONGEST_NAME} characters", field=f"{at}.name")
     if len(message.stages) > MOST_STAGES:
@@ -235,48 +220,7 @@ def _minimum(value: int, default: int, at: str) -> int:
 def _display_name(text: str) -> str:
     if len(text) > 200:
         raise InvalidInput("at most 200 characters", field="display_name")
-    return _plain(text, "display_name")
-
-
-def _plain(text: str, at: str) -> str:
-    """Text that a path, a PostgreSQL column and a terminal take as it is."""
-    if _CONTROL.search(text):
-        raise InvalidInput("must be text without control characters", field=at, reason="CONTROL_CHARACTER")
-    return text
-
-
-def _request_id(text: str) -> str:
-    """Empty, or a UUID4 in its canonical spelling (AIP-155)."""
-    if not text:
-        return ""
-    try:
-        parsed = uuid.UUID(text)
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.version != 4 or text.lower() != str(parsed):
-        raise InvalidInput(f"request_id must be a UUID4, got {text[:60]!r}", field="request_id")
-    return str(parsed)
-
-
-def _body_digest(message: Any) -> str:
-    """sha256 of the request without its request_id; the same body under one id is a repeat, another a conflict."""
-    body = MessageToDict(message, preserving_proto_field_name=True)
-    body.pop("request_id", None)
-    return digest(body)
-
-
-def resource_name(text: str, collection: str, at: str) -> str:
-    """``"cohorts/abc"``, or InvalidInput. Whether it exists is the ledger's to say."""
-    head, _, rest = text.partition("/")
-    if head != collection or not rest or "/" in rest:
-        raise InvalidInput(f"expected '{collection}/…', got {text[:80]!r}", field=at, reason="NAME_MALFORMED")
-    return _plain(text, at)
-
-
-def page_size(asked: int) -> int:
-    if asked < 0:
-        raise OutOfRange(f"page_size must not be negative, got {asked}", field="page_size")
-    return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
+    return plain_text(text, "display_name")
 
 
 def cohort_request(message: cohort_service_pb2.CreateCohortRequest) -> CohortRequest:
@@ -292,11 +236,11 @@ def cohort_request(message: cohort_service_pb2.CreateCohortRequest) -> CohortReq
     upload = resource_name(message.upload, "uploads", "upload") if source == "upload" else ""
     return CohortRequest(
         display_name=_display_name(message.display_name),
-        request_id=_request_id(message.request_id),
+        request_id=request_id(message.request_id),
         upload=upload.removeprefix("uploads/"),
-        folder=_plain(message.folder, "folder"),
+        folder=plain_text(message.folder, "folder"),
         table_csv=message.table_csv,
-        table_path=_plain(message.table_path, "table_path"),
+        table_path=plain_text(message.table_path, "table_path"),
         schema_yaml=message.schema_yaml,
-        body_digest=_body_digest(message),
+        body_digest=body_digest(message),
     )

@@ -7,11 +7,12 @@ from evenhand.classification.v1 import classification_service_pb2 as pb
 
 from services.adapters.weights import ModelRecord
 from services.hosting.images import image_message, model_name
+from services.hosting.requests import parsed
 
 
 def read_request(request: bytes) -> tuple[str, pb.CreateClassificationRequest]:
     """(model name without its collection, message)."""
-    message = pb.CreateClassificationRequest.FromString(request)
+    message = parsed(pb.CreateClassificationRequest, request)
     return model_name(message.model), message
 
 

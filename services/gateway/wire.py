@@ -16,9 +16,9 @@ from google.api import annotations_pb2, http_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from services.errors import InvalidInput
+from services.hosting.requests import parsed
 
 # Which application answers a service. "" means the gateway itself, from the ledger, the object store or the catalogue.
 APP_OF_SERVICE = {
@@ -61,12 +61,7 @@ class Method:
 
     def parse(self, payload: bytes) -> Message:
         """The request message, or InvalidInput where the bytes are none."""
-        try:
-            return self.request.FromString(payload)
-        except DecodeError:
-            raise InvalidInput(
-                f"the bytes are no {self.request.DESCRIPTOR.full_name}", reason="MESSAGE_MALFORMED"
-            ) from None
+        return parsed(self.request, payload)
 
 
 def _read(method: MethodDescriptor) -> Method:

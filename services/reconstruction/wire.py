@@ -7,12 +7,13 @@ from evenhand.reconstruction.v1 import reconstruction_service_pb2 as pb
 
 from services.adapters.weights import ModelRecord
 from services.hosting.images import image_message, model_name
+from services.hosting.requests import parsed
 from services.maths.pixels import from_model
 
 
 def read_request(request: bytes) -> tuple[str, pb.CreateReconstructionRequest]:
     """(model name without its collection, message)."""
-    message = pb.CreateReconstructionRequest.FromString(request)
+    message = parsed(pb.CreateReconstructionRequest, request)
     return model_name(message.model), message
 
 

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.adapters.ledger import ChunkSpec, Ledger, Operation
 from services.errors import NotFound
 from services.hosting.operations import operation_proto
+from services.hosting.requests import page_size, parsed, resource_name
 from services.training import wire
 from services.training.runs import Run
 
@@ -26,7 +27,7 @@ class Trainings:
 
     def create(self, data: bytes) -> bytes:
         """CreateTrainingRequest → Operation, whose one chunk is the run."""
-        asked = wire.training_request(wire.parsed(training_service_pb2.CreateTrainingRequest, data))
+        asked = wire.training_request(parsed(training_service_pb2.CreateTrainingRequest, data))
         order = order_of(asked.run)
         operation, _ = self._ledger.create_operation(
             KIND,
@@ -43,7 +44,7 @@ class Trainings:
 
     def get(self, data: bytes) -> bytes:
         """GetTrainingRequest → Training."""
-        name = wire.training_name(wire.parsed(training_service_pb2.GetTrainingRequest, data).name)
+        name = resource_name(parsed(training_service_pb2.GetTrainingRequest, data).name, "trainings", "name")
         body = self._ledger.get_resource(name)
         if body is None:
             raise NotFound(f"there is no {name}", field="name", reason="TRAINING_NOT_FOUND")
@@ -51,9 +52,9 @@ class Trainings:
 
     def list(self, data: bytes) -> bytes:
         """ListTrainingsRequest → ListTrainingsResponse, newest first."""
-        request = wire.parsed(training_service_pb2.ListTrainingsRequest, data)
+        request = parsed(training_service_pb2.ListTrainingsRequest, data)
         bodies, token = self._ledger.list_resources(
-            KIND, page_size=wire.page_size(request.page_size), page_token=request.page_token
+            KIND, page_size=page_size(request.page_size), page_token=request.page_token
         )
         trainings = [wire.training_message(body) for body in bodies]
         return training_service_pb2.ListTrainingsResponse(

@@ -193,22 +193,6 @@ def test_the_body_digest_ignores_the_request_id_and_nothing_else() -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_bytes_that_are_no_message_are_refused() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        wire.parsed(audit_service_pb2.CreateAuditRequest, b"\xff\xff\xff")
-    assert caught.value.reason == "REQUEST_MALFORMED"
-
-
-@pytest.mark.parametrize(("asked", "given"), [(0, 50), (7, 7), (10_000, 500)])
-def test_page_sizes_have_a_default_and_an_upper_end(asked: int, given: int) -> None:
-    assert wire.page_size(asked) == given
-
-
-def test_a_negative_page_size_is_refused() -> None:
-    with pytest.raises(OutOfRange):
-        wire.page_size(-1)
-
-
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

@@ -580,7 +580,7 @@ def test_bytes_and_methods_that_grpc_does_not_know_are_no_fault_of_ours(both: Tr
     for method in (INFER, CLASSIFICATION, f"{AUDITS}/CreateAudit", f"{OPERATIONS}/WaitOperation"):
         with pytest.raises(grpc.RpcError) as caught:
             both.channel.unary_unary(f"/{method}")(b"\xff\xff\xff\xff", timeout=10)
-        assert by_grpc(caught.value).reason == "MESSAGE_MALFORMED"
+        assert by_grpc(caught.value).reason == "REQUEST_MALFORMED"
     with pytest.raises(grpc.RpcError) as caught:
         both.channel.unary_unary(f"/{AUDITS}/Explode")(b"", timeout=10)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -8,12 +8,12 @@ import binascii
 from evenhand.resources.v1 import model_pb2
 from evenhand.resources.v1 import model_service_pb2 as pb
 
-from services.errors import OutOfRange, PageTokenMismatch
+from services.errors import PageTokenMismatch
 from services.gateway.calls import Call
 from services.gateway.catalogue import Catalogue
 from services.gateway.wire import model_message
+from services.hosting.requests import page_size
 
-DEFAULT_PAGE, LARGEST_PAGE = 50, 500
 _TOKEN_PREFIX = "models/"
 
 
@@ -30,9 +30,7 @@ class Models:
 
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         """The highest version of each model, ordered by name. A token names the last model of the page before."""
-        if request.page_size < 0:
-            raise OutOfRange(f"page_size is {request.page_size}, expected 0 or more", field="page_size")
-        size = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
+        size = page_size(request.page_size)
         models = await self._catalogue.models()
         after = _read_token(request.page_token)
         rest = [name for name in models if name > after]

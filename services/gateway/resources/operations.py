@@ -12,6 +12,7 @@ from services.adapters.ledger import Ledger
 from services.errors import InvalidInput
 from services.gateway.calls import Call
 from services.hosting.operations import operation_proto
+from services.hosting.requests import page_size
 
 FIRST_POLL_S, SLOWEST_POLL_S = 0.02, 0.15
 REPLY_MARGIN_S = 0.05  # a wait ends this long before its caller's deadline, so that the caller hears of it
@@ -59,7 +60,7 @@ class Operations:
 
     def _page(self, request: pb.ListOperationsRequest) -> pb.ListOperationsResponse:
         found, following = self._ledger.list_operations(
-            kind=_kind(request.filter), page_size=request.page_size, page_token=request.page_token
+            kind=_kind(request.filter), page_size=page_size(request.page_size), page_token=request.page_token
         )
         operations = [operation_proto(operation, self._ledger) for operation in found]
         return pb.ListOperationsResponse(operations=operations, next_page_token=following)

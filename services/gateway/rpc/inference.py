@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from services.errors import InvalidInput, NotFound, ServiceError
@@ -23,6 +22,7 @@ from services.gateway.open_inference import (
     server_metadata,
 )
 from services.gateway.rpc.door import Door, Handler
+from services.hosting.requests import parsed
 
 pb: Any = service_pb2  # its messages have no type stubs
 SERVICE: str = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
@@ -47,7 +47,7 @@ def inference_handlers(protocol: OpenInference, readiness: Readiness, door: Door
         return pb.ServerMetadataResponse(**server_metadata())
 
     async def model_ready(payload: bytes, call: Call) -> Any:
-        request = _parse(pb.ModelReadyRequest, payload)
+        request = parsed(pb.ModelReadyRequest, payload)
         try:
             await protocol.catalogue.find(request.name, request.version)
         except NotFound:
@@ -55,7 +55,7 @@ def inference_handlers(protocol: OpenInference, readiness: Readiness, door: Door
         return pb.ModelReadyResponse(ready=True)
 
     async def find(message_class: Any, payload: bytes) -> Served:
-        request = _parse(message_class, payload)
+        request = parsed(message_class, payload)
         return await protocol.catalogue.find(request.name, request.version)
 
     async def model_description(payload: bytes, call: Call) -> Any:
@@ -75,7 +75,7 @@ def inference_handlers(protocol: OpenInference, readiness: Readiness, door: Door
         return reply
 
     async def infer(payload: bytes, call: Call) -> Any:
-        request = _parse(pb.ModelInferRequest, payload)
+        request = parsed(pb.ModelInferRequest, payload)
         return response_bytes(request.id, await protocol.infer(call, asked(request)))
 
     async def stream(payloads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Any]:
@@ -83,7 +83,7 @@ def inference_handlers(protocol: OpenInference, readiness: Readiness, door: Door
         async for payload in payloads:
             reply = pb.ModelStreamInferResponse()
             try:
-                request = _parse(pb.ModelInferRequest, payload)
+                request = parsed(pb.ModelInferRequest, payload)
                 reply.infer_response.id = request.id
                 answer = await protocol.infer(call, asked(request))
                 reply.infer_response.MergeFromString(response_bytes(request.id, answer))
@@ -167,15 +167,6 @@ def _varint(number: int) -> bytes:
 
 # Field number and wire type "length-delimited" of raw_output_contents.
 RAW_OUTPUT_KEY = _varint(pb.ModelInferResponse.DESCRIPTOR.fields_by_name["raw_output_contents"].number << 3 | 2)
-
-
-def _parse(message_class: Any, payload: bytes) -> Any:
-    try:
-        return message_class.FromString(payload)
-    except DecodeError:
-        raise InvalidInput(
-            f"the bytes are no {message_class.DESCRIPTOR.full_name}", reason="MESSAGE_MALFORMED"
-        ) from None
 
 
 def _parameter(value: Any) -> Any:
