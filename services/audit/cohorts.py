@@ -59,7 +59,7 @@ class Cohorts:
         operation, _ = self._ledger.create_operation(
             KIND,
             f"cohorts/{uuid.uuid4()}",
-            {"display_name": asked.display_name},
+            {"display_name": asked.display_name, "upload": asked.upload},
             [ChunkSpec(INGEST, payload)],
             request_id=asked.request_id,
             body_digest=asked.body_digest,

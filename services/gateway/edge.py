@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore
@@ -19,7 +20,7 @@ from services.gateway.readiness import Readiness
 from services.gateway.resources.artifacts import Artifacts
 from services.gateway.resources.models import Models
 from services.gateway.resources.operations import Operations
-from services.gateway.resources.uploads import Uploads
+from services.gateway.resources.uploads import Uploads, uploads_in_use
 from services.gateway.settings import Settings
 
 
@@ -64,6 +65,7 @@ def open_edge(
             max_upload_bytes=settings.max_upload_bytes,
             max_files=settings.max_upload_files,
             lifetime_s=settings.upload_lifetime_s,
+            in_use=partial(uploads_in_use, ledger),
         ),
         readiness=Readiness(catalogue, ledger, store, admission, telemetry),
         telemetry=telemetry,

@@ -8,8 +8,9 @@ import pytest
 from evenhand.cohort.v1 import cohort_service_pb2 as pb
 from evenhand.cohort.v1 import cohort_service_pb2_grpc
 
+from services.adapters.ledger import ChunkSpec, open_ledger
 from services.errors import InvalidInput, NotFound, TooLarge
-from services.gateway.resources.uploads import Uploads, checked_path
+from services.gateway.resources.uploads import Uploads, checked_path, uploads_in_use
 
 
 def files_of(world, upload):
@@ -114,7 +115,20 @@ def test_a_stream_without_a_file_or_path_says_so(channel):
 
 @pytest.fixture
 def small(tmp_path):
-    return Uploads(tmp_path / "up", max_file_bytes=10, max_upload_bytes=15, max_files=2, lifetime_s=60)
+    return open_uploads(tmp_path)
+
+
+def open_uploads(folder, *, in_use=frozenset):
+    return Uploads(folder / "up", max_file_bytes=10, max_upload_bytes=15, max_files=2, lifetime_s=60, in_use=in_use)
+
+
+def put(uploads, upload, path, data):
+    arriving = uploads.open_file(upload, path)
+    try:
+        arriving.write(data)
+        arriving.keep()
+    finally:
+        arriving.close()
 
 
 def test_sizes_are_bounded_per_file_and_per_upload(small):
@@ -139,6 +153,52 @@ def test_an_upload_ends_with_its_time(small, tmp_path):
     assert small.folder(young).is_dir()
     with pytest.raises(NotFound):
         small.folder(old)
+
+
+def test_an_upload_that_waits_for_its_ingest_outlives_its_time(tmp_path):
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    uploads = open_uploads(tmp_path, in_use=lambda: uploads_in_use(ledger))
+    waiting, unused = uploads.create(), uploads.create()
+    request = {"display_name": "", "upload": waiting.removeprefix("uploads/")}
+    operation, _ = ledger.create_operation("cohort", "cohorts/one", request, [ChunkSpec("cohort-ingest", {})])
+    for upload in (waiting, unused):
+        os.utime(uploads.folder(upload), (0, 0))
+    uploads.create()
+    assert uploads.folder(waiting).is_dir()
+    with pytest.raises(NotFound):
+        uploads.folder(unused)
+
+    lease = ledger.lease_chunk("one", 60, ["cohort-ingest"])
+    ledger.commit_chunk(lease, {}, response={})
+    assert ledger.get_operation(operation.name).done
+    uploads.create()
+    with pytest.raises(NotFound):
+        uploads.folder(waiting)
+    ledger.close()
+
+
+def test_replicas_count_together_and_a_replaced_file_once(small, tmp_path):
+    other = open_uploads(tmp_path)
+    upload = small.create()
+    put(small, upload, "a", b"12345")
+    put(other, upload, "deep/b", b"1234567")
+    assert small.size(upload) == other.size(upload) == (2, 12)
+    put(small, upload, "a", b"1")
+    assert other.size(upload) == (2, 8)
+
+
+def test_files_that_arrive_at_once_do_not_pass_the_limits_together(small):
+    upload = small.create()
+    arriving = [small.open_file(upload, name) for name in "ab"]
+    for file in arriving:
+        file.write(b"x" * 8)
+    arriving[0].keep()
+    with pytest.raises(TooLarge):
+        arriving[1].keep()
+    for file in arriving:
+        file.close()
+    assert small.size(upload) == (1, 8)
+    assert [path.name for path in small.folder(upload).iterdir()] == ["a"]
 
 
 def test_a_client_that_falls_silent_is_not_waited_for(world, web, problem_of):

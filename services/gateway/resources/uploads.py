@@ -9,31 +9,43 @@ import shutil
 import time
 import unicodedata
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import BinaryIO
 
 from evenhand.cohort.v1 import cohort_service_pb2 as pb
 
+from services.adapters.ledger import Ledger
 from services.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from services.gateway.resources.tally import Tally
+from services.hosting.requests import LARGEST_PAGE
 
 LONGEST_PATH_BYTES = 1024
 LONGEST_NAME_BYTES = 200
 # grpc ends a cut stream like a complete one and cancels its handler a moment later; the last file waits for that.
 CUT_HEARD_AFTER_S = 0.1
 ARRIVING = ".arriving"  # beside the uploads, on the same file system, so that a rename is one step
+TALLIES = ".tallies"
 
 _UPLOAD = re.compile(r"uploads/([0-9a-f]{32})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 class Uploads:
-    """Uploads under ``root``, kept for ``lifetime_s`` after their last file."""
+    """Uploads under ``root``, kept for ``lifetime_s`` after their last file and while ``in_use`` names their ids."""
 
     def __init__(
-        self, root: Path, *, max_file_bytes: int, max_upload_bytes: int, max_files: int, lifetime_s: float
+        self,
+        root: Path,
+        *,
+        max_file_bytes: int,
+        max_upload_bytes: int,
+        max_files: int,
+        lifetime_s: float,
+        in_use: Callable[[], Collection[str]],
     ) -> None:
         self._root = root
+        self._in_use = in_use
         self._max_file_bytes = max_file_bytes
         self._max_upload_bytes = max_upload_bytes
         self._max_files = max_files
@@ -63,16 +75,18 @@ class Uploads:
         target = folder / checked_path(path)
         try:
             os.utime(folder)  # an upload that still grows is not old
-            return ArrivingFile(self._root / ARRIVING / uuid.uuid4().hex, target, self._max_file_bytes)
+            temporary = self._root / ARRIVING / uuid.uuid4().hex
+            return ArrivingFile(temporary, lambda: self._place(folder, temporary, target), self._max_file_bytes)
         except OSError as error:
             raise _full(error) from error
 
     def size(self, upload: str) -> tuple[int, int]:
         """(files, bytes) that arrived whole, by earlier calls too. TooLarge beyond the limits of an upload."""
-        files, total = 0, 0
-        for folder, _, names in os.walk(self.folder(upload)):
-            files += len(names)
-            total += sum((Path(folder) / name).stat().st_size for name in names)
+        folder = self.folder(upload)
+        try:
+            files, total = self._tally(folder).read()
+        except OSError as error:
+            raise _full(error) from error
         self.check_size(files, total)
         return files, total
 
@@ -82,11 +96,21 @@ class Uploads:
                 f"an upload may have {self._max_files} files and {self._max_upload_bytes} bytes", field="upload"
             )
 
+    def _tally(self, folder: Path) -> Tally:
+        return Tally(folder, self._root / TALLIES / folder.name)
+
+    def _place(self, folder: Path, arrived: Path, target: Path) -> None:
+        """Other files may have arrived meanwhile, by other replicas too: the limits are checked once more."""
+        self._tally(folder).put(arrived, target, self.check_size)
+
     def _drop_old(self) -> None:
         oldest = time.time() - self._lifetime_s
-        for folder in self._root.glob("*"):
-            if folder.name != ARRIVING and folder.stat().st_mtime < oldest:
+        folders = [path for path in self._root.glob("[!.]*") if path.stat().st_mtime < oldest]
+        in_use = self._in_use() if folders else ()
+        for folder in folders:
+            if folder.name not in in_use:
                 shutil.rmtree(folder, ignore_errors=True)
+                (self._root / TALLIES / folder.name).unlink(missing_ok=True)
         for file in (self._root / ARRIVING).glob("*"):
             if file.stat().st_mtime < oldest:
                 file.unlink(missing_ok=True)
@@ -95,9 +119,9 @@ class Uploads:
 class ArrivingFile:
     """A file that is being received. Close it either way; without :meth:`keep` it never existed."""
 
-    def __init__(self, temporary: Path, target: Path, max_bytes: int) -> None:
+    def __init__(self, temporary: Path, place: Callable[[], None], max_bytes: int) -> None:
         self._temporary = temporary
-        self._target = target
+        self._place = place
         self._max_bytes = max_bytes
         self.bytes = 0
         self._file: BinaryIO = temporary.open("xb")
@@ -112,11 +136,10 @@ class ArrivingFile:
             raise _full(error) from error
 
     def keep(self) -> None:
-        """Put the file in its place in one step, replacing an earlier one of that name."""
+        """Put the file in its place in one step, for an earlier one of that name. TooLarge where the upload is full."""
         try:
             self._file.close()
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.replace(self._target)
+            self._place()
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise Conflict(
                 "one file's path is the folder of another file", field="path", reason="UPLOAD_PATH_CONFLICT"
@@ -127,6 +150,17 @@ class ArrivingFile:
     def close(self) -> None:
         self._file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def uploads_in_use(ledger: Ledger) -> set[str]:
+    """Ids of the uploads that unfinished cohort operations are yet to read."""
+    found: set[str] = set()
+    token = ""
+    while True:
+        operations, token = ledger.list_operations(kind="cohort", page_size=LARGEST_PAGE, page_token=token)
+        found |= {operation.request.get("upload", "") for operation in operations if not operation.done}
+        if not token:
+            return found
 
 
 def checked_path(path: str) -> str:
