@@ -8,6 +8,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,7 @@ from services.audit.steps import Batch, run_batch
 from services.errors import Unavailable, UnsupportedFormat
 from services.hosting.calls import ModelCalls
 from tests.audit.world import COHORT, LABELS, Fleet, SlowCalls, World, make_world
+from tests.servers.ceph import ACCESS_KEY, SECRET_KEY, CephS3
 
 RECORDS = 40
 
@@ -126,6 +128,23 @@ class ShuffledCalls(SlowCalls):
     async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
         await asyncio.sleep(self._random.random() * 0.05)
         return await super().infer(model, images, batch=batch)
+
+
+@pytest.mark.postgres
+@pytest.mark.s3
+async def test_a_real_postgresql_and_s3_give_the_same_report(
+    tmp_path: Path,
+    undisturbed: tuple[World, Operation],
+    postgres_url: str,
+    s3_server: CephS3,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EVENHAND_S3_ACCESS_KEY", ACCESS_KEY)
+    monkeypatch.setenv("EVENHAND_S3_SECRET_KEY", SECRET_KEY)
+    store_url = f"s3://{s3_server.endpoint}/audit-{uuid.uuid4().hex[:12]}?secure=0"
+    world = make_world(tmp_path, records=RECORDS, ledger_url=postgres_url, store_url=store_url)
+    done = await world.finish(await world.create(), world.worker("one"), world.worker("two"))
+    assert fingerprint(world, done) == fingerprint(*undisturbed)
 
 
 async def test_batches_that_end_in_any_order_give_the_same_report(

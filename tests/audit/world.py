@@ -51,11 +51,16 @@ COHORT = "cohorts/small"
 
 @dataclass(frozen=True)
 class World:
+    """Without addresses, SQLite and a directory in ``folder``."""
+
     folder: Path
+    ledger_url: str = ""
+    store_url: str = ""
 
     @property
     def settings(self) -> Settings:
-        return Settings(data_dir=self.folder, ledger_url="", store_url="", import_roots=(self.folder,), **QUICK)
+        places = {"data_dir": self.folder, "ledger_url": self.ledger_url, "store_url": self.store_url}
+        return Settings(**places, import_roots=(self.folder,), **QUICK)
 
     def ledger(self) -> Ledger:
         return open_ledger(self.settings.ledger, skew_s=0.1)
@@ -126,8 +131,10 @@ def audit_request(**changes: Any) -> audit_service_pb2.CreateAuditRequest:
     return audit_service_pb2.CreateAuditRequest(spec=audit_pb2.AuditSpec(**{**spec, **changes}), display_name="small")
 
 
-def make_world(folder: Path, *, records: int = 40, rows_per_shard: int = 12) -> World:
-    world = World(folder)
+def make_world(
+    folder: Path, *, records: int = 40, rows_per_shard: int = 12, ledger_url: str = "", store_url: str = ""
+) -> World:
+    world = World(folder, ledger_url, store_url)
     _write_models(folder / "models")
     rows = (_record(index) for index in range(records))
     put_cohort(world.ledger(), world.store(), COHORT, rows, levels=LEVELS, rows_per_shard=rows_per_shard)
