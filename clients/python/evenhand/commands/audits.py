@@ -62,7 +62,7 @@ def list_audits(
     """Audits, newest first."""
     with connected(context) as client:
         found = client.audits.list(cohort=cohort, limit=limit)
-    print_resources(found, ["name", "display_name", "state", "cohort", "create_time"], as_json=as_json)
+    print_resources(found, ["name", "display_name", "state"], as_json=as_json)
 
 
 @app.command()

@@ -66,7 +66,7 @@ def list_cohorts(context: typer.Context, limit: Limit = None, as_json: AsJson = 
     """Cohorts, newest first."""
     with connected(context) as client:
         found = client.cohorts.list(limit)
-    print_resources(found, ["name", "display_name", "patients", "records", "refused", "modality"], as_json=as_json)
+    print_resources(found, ["name", "display_name", "patients", "records"], as_json=as_json)
 
 
 @app.command()

@@ -17,7 +17,7 @@ def list_operations(context: typer.Context, limit: Limit = None, as_json: AsJson
     """Operations, newest first."""
     with connected(context) as client:
         found = client.operations.list(limit)
-    print_resources(found, ["name", "state", "stage", "done", "total", "unit", "resource"], as_json=as_json)
+    print_resources(found, ["name", "state", "done", "total"], as_json=as_json)
 
 
 @app.command()

@@ -51,7 +51,7 @@ def list_trainings(context: typer.Context, limit: Limit = None, as_json: AsJson 
     """Training runs, newest first."""
     with connected(context) as client:
         found = client.trainings.list(limit)
-    print_resources(found, ["name", "recipe", "seed", "model", "create_time"], as_json=as_json)
+    print_resources(found, ["name", "recipe", "model"], as_json=as_json)
 
 
 @app.command()
