@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from evenhand.classification.v1 import classification_service_pb2 as pb
+from evenhand.resources.v1 import image_pb2
 
 from services.adapters.weights import ModelRecord
 from services.hosting.images import image_message, model_name
 from services.hosting.requests import parsed
 
 
-def read_request(request: bytes) -> tuple[str, pb.CreateClassificationRequest]:
-    """(model name without its collection, message)."""
+def read_request(request: bytes) -> tuple[str, image_pb2.Image]:
+    """(model name without its collection, image)."""
     message = parsed(pb.CreateClassificationRequest, request)
-    return model_name(message.model), message
+    return model_name(message.model), message.image
 
 
 def write_reply(record: ModelRecord, row: np.ndarray) -> bytes:

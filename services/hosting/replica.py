@@ -1,12 +1,20 @@
-"""Opening a model host inside a Serve replica: registries, threads and batch metrics."""
+"""What a Serve replica of either model application is: a host with telemetry, a decode sandbox and a nearby socket."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
+import numpy as np
+from evenhand.resources.v1 import image_pb2
+
+from services.adapters.decoder import Decoder
 from services.adapters.telemetry import open_telemetry
-from services.adapters.weights import DirectoryRegistry
+from services.adapters.weights import DirectoryRegistry, ModelRecord
+from services.hosting.envelope import Reply, seal
 from services.hosting.host import ModelHost
+from services.hosting.images import answer_image
+from services.hosting.nearby import NearbyListener
 from services.hosting.settings import HostSettings
 
 
@@ -18,3 +26,39 @@ def open_host(settings: HostSettings, tasks: Collection[str], *, app: str) -> Mo
         telemetry.batch(app=app, model=model, size=rows, padded=padded, seconds=seconds)
 
     return ModelHost(DirectoryRegistry(settings.registries), tasks, threads=settings.threads, on_batch=count)
+
+
+class HostReplica:
+    """The handle methods that every model application has; a deployment adds the one with its proto's name."""
+
+    async def open(self, settings: HostSettings, tasks: Collection[str], *, app: str) -> None:
+        """Load every model of ``tasks`` once, warm them up, and listen for neighbours."""
+        self.host = open_host(settings, tasks, app=app)
+        await self.host.warm_up()
+        self._decoder = Decoder(workers=1)
+        self._nearby = NearbyListener(self.host, app)
+        await self._nearby.start()
+
+    async def catalogue(self) -> Reply:
+        async def answer() -> list[dict[str, Any]]:
+            return self.host.catalogue()
+
+        return await seal(answer())
+
+    async def infer(
+        self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
+    ) -> Reply:
+        return await seal(self.host.infer(model, version, inputs, parameters))
+
+    async def answer_one(
+        self,
+        read: Callable[[], tuple[str, image_pb2.Image]],
+        write: Callable[[ModelRecord, np.ndarray], bytes],
+    ) -> Reply:
+        """One image of a request through one model; ``read`` gives (model, image), ``write`` makes the reply."""
+
+        async def answer() -> bytes:
+            model, image = read()
+            return write(*await answer_image(self.host, self._decoder, model, image))
+
+        return await seal(answer())

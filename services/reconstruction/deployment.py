@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 from ray import serve
 
-from services.adapters.decoder import Decoder
 from services.hosting.calls import run_degradation
 from services.hosting.envelope import Reply, seal
-from services.hosting.images import answer_image
-from services.hosting.nearby import NearbyListener
-from services.hosting.replica import open_host
+from services.hosting.replica import HostReplica
 from services.reconstruction.settings import Settings
 from services.reconstruction.wire import read_request, write_reply
 
@@ -21,26 +18,11 @@ TASKS = ("reconstruction",)
 
 
 @serve.deployment
-class Reconstructor:
-    """Loads every model of its tasks once, warms them up, and answers sealed replies."""
+class Reconstructor(HostReplica):
+    """Hosts the models of its tasks and answers sealed replies."""
 
     async def __init__(self, settings: dict[str, Any]) -> None:  # type: ignore[misc]
-        self._host = open_host(Settings.model_validate(settings), TASKS, app="reconstruction")
-        await self._host.warm_up()
-        self._decoder = Decoder(workers=1)
-        self._nearby = NearbyListener(self._host, "reconstruction")
-        await self._nearby.start()
-
-    async def catalogue(self) -> Reply:
-        async def answer() -> list[dict[str, Any]]:
-            return self._host.catalogue()
-
-        return await seal(answer())
-
-    async def infer(
-        self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
-    ) -> Reply:
-        return await seal(self._host.infer(model, version, inputs, parameters))
+        await self.open(Settings.model_validate(settings), TASKS, app="reconstruction")
 
     async def degrade(
         self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
@@ -48,8 +30,4 @@ class Reconstructor:
         return await seal(run_degradation(images, record_ids, seed, parameters))
 
     async def CreateReconstruction(self, request: bytes, context: Mapping[str, Any]) -> Reply:
-        async def answer() -> bytes:
-            model, message = read_request(request)
-            return write_reply(*await answer_image(self._host, self._decoder, model, message.image))
-
-        return await seal(answer())
+        return await self.answer_one(lambda: read_request(request), write_reply)

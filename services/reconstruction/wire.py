@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from evenhand.reconstruction.v1 import reconstruction_service_pb2 as pb
+from evenhand.resources.v1 import image_pb2
 
 from services.adapters.weights import ModelRecord
 from services.hosting.images import image_message, model_name
@@ -11,10 +12,10 @@ from services.hosting.requests import parsed
 from services.maths.pixels import from_model
 
 
-def read_request(request: bytes) -> tuple[str, pb.CreateReconstructionRequest]:
-    """(model name without its collection, message)."""
+def read_request(request: bytes) -> tuple[str, image_pb2.Image]:
+    """(model name without its collection, image)."""
     message = parsed(pb.CreateReconstructionRequest, request)
-    return model_name(message.model), message
+    return model_name(message.model), message.image
 
 
 def write_reply(record: ModelRecord, row: np.ndarray) -> bytes:
