@@ -10,8 +10,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.platform.lifecycle import commands as platform
-
 phantoms = typer.Typer(help="Write phantom cohorts, whose truth is known.", no_args_is_help=True)
 
 
@@ -48,6 +46,3 @@ def write(
         task = progress.add_task(f"{kind.value} patients, {world.value} world", total=patients)
         count = write_phantoms(kind.value, world.value, patients, seed, out, on_patient=lambda: progress.advance(task))
     console.print(f"{count} images of {patients} patients in {out}")
-
-
-__all__ = ["phantoms", "platform"]
