@@ -1,0 +1,130 @@
+"""A metric in each group with the influence of each patient on it: what intervals, gaps, changes and tests stand on.
+
+The influence of patient *k* on an estimate is, to first order, what the estimate would lose without that patient (the
+infinitesimal jackknife). Influences add up to zero over patients; their squares add up to the variance. Because one
+patient's records are summed before squaring, repeated images of one patient are one observation (Obuchowski 1997 for
+AUROC, the linearised ratio estimator of survey sampling for rates and means). Groups may share patients, and two
+pipelines read the same patients: sums of products give the covariances as well, with no further assumption.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from services.maths.fairness.groups import Codes
+from services.maths.fairness.sums import Floats, PatientSums
+
+Scale = Literal["identity", "logit", "wilson", "log"]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """One metric in G groups over K patients.
+
+    Attributes:
+        value: (G,) float64, NaN where the metric has no value.
+        influence: (K, G) sparse float64; each column sums to 0, all zero where the value is NaN.
+        share: (K, G) sparse float64, the patient's part of the group's records; each column sums to 1. Hence
+            ``influence + share * value`` are contributions that sum to the value.
+        patients: (G,) int64, patients that decide the value (for TPR those with positives); ``patients - 1`` are the
+            degrees of freedom.
+        patient_ids: (K,) sorted and distinct.
+        scale: where an interval is built: "identity" for means, "logit" for AUROC, "wilson" for proportions, "log"
+            for positive quantities that are compared by ratio.
+    """
+
+    value: Floats
+    influence: sparse.csr_array
+    share: sparse.csr_array
+    patients: Codes
+    patient_ids: NDArray[np.generic]
+    scale: Scale
+
+    @property
+    def degrees(self) -> Codes:
+        """(G,) degrees of freedom, at least 1."""
+        return np.maximum(self.patients - 1, 1)
+
+    @property
+    def covariance(self) -> Floats:
+        """(G, G) covariance of the values, each standard error inflated by sqrt(K_g / (K_g - 1)). NaN where undefined."""
+        inflation = np.sqrt(np.maximum(self.patients, 2) / self.degrees)
+        products = np.asarray((self.influence.T @ self.influence).todense())
+        covariance = products * np.outer(inflation, inflation)
+        undefined = np.isnan(self.value)
+        covariance[undefined] = np.nan
+        covariance[:, undefined] = np.nan
+        return covariance
+
+    @property
+    def standard_error(self) -> Floats:
+        """(G,) patient-clustered standard errors."""
+        squares = np.asarray(self.influence.power(2).sum(axis=0)).ravel()
+        error = np.sqrt(squares * np.maximum(self.patients, 2) / self.degrees)
+        return np.where(np.isnan(self.value), np.nan, error)
+
+    def take(self, groups: NDArray[np.intp] | list[int]) -> Estimates:
+        """The same metric in some of the groups, in the order given."""
+        chosen = np.asarray(groups, dtype=np.intp)
+        return Estimates(
+            self.value[chosen],
+            sparse.csr_array(self.influence[:, chosen]),
+            sparse.csr_array(self.share[:, chosen]),
+            self.patients[chosen],
+            self.patient_ids,
+            self.scale,
+        )
+
+
+def ratio_of_sums(
+    sums: PatientSums, numerator: str, denominator: str, *, slots: Codes, count: int, scale: Scale
+) -> Estimates:
+    """(count,) values of sum(numerator) / sum(denominator) in each slot; NaN where the denominator is 0.
+
+    ``slots`` is (U,) group numbers of the units in 0..count-1. Influence of a patient: (n_k - value d_k) / sum(d)
+    (linearised ratio; Cochran 1977, section 6).
+    """
+    above, below = sums.column(numerator), sums.column(denominator)
+    total = np.bincount(slots, weights=below, minlength=count)
+    value = np.full(count, np.nan)
+    np.divide(np.bincount(slots, weights=above, minlength=count), total, out=value, where=total > 0)
+
+    carries = below > 0
+    place = (sums.patient[carries], slots[carries])
+    shape = (len(sums.patient_ids), count)
+    share = by_patient(below[carries] / total[place[1]], place, shape)
+    influence = by_patient((above[carries] - value[place[1]] * below[carries]) / total[place[1]], place, shape)
+    patients = np.bincount(share.indices, minlength=count).astype(np.int64)
+    return Estimates(value, influence, share, patients, sums.patient_ids, scale)
+
+
+def by_patient(
+    values: Floats, place: tuple[NDArray[np.integer], NDArray[np.integer]], shape: tuple[int, int]
+) -> sparse.csr_array:
+    """(K, G) sparse sums of ``values`` at (patient, group) places; entries that are zero are kept as entries."""
+    matrix = sparse.coo_array((values, place), shape=shape).tocsr()
+    matrix.sum_duplicates()
+    return sparse.csr_array(matrix)
+
+
+def everywhere(*parts: Estimates) -> Estimates:
+    """The groups of several metrics side by side, for contrasts that are to hold jointly (TPR and FPR).
+
+    All parts must be of the same patients (same ``patient_ids``); the scale of the first is kept.
+    """
+    first = parts[0]
+    if not all(np.array_equal(part.patient_ids, first.patient_ids) for part in parts):
+        raise ValueError("estimates of different patients cannot stand side by side")
+    return Estimates(
+        np.concatenate([part.value for part in parts]),
+        sparse.csr_array(sparse.hstack([part.influence for part in parts])),
+        sparse.csr_array(sparse.hstack([part.share for part in parts])),
+        np.concatenate([part.patients for part in parts]),
+        first.patient_ids,
+        first.scale,
+    )

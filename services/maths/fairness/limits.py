@@ -1,0 +1,80 @@
+"""Limits of a cell and of a difference of two cells, at any critical value.
+
+A simultaneous procedure hands in the critical value of its own (normal) maximum; every cell turns it into the t quantile
+with the same tail area and its own degrees of freedom, which is what makes cells with a dozen patients honest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from services.maths.fairness.estimates import Estimates
+from services.maths.fairness.sums import Floats
+
+CONFIDENCE = 0.95
+
+
+def normal_critical(confidence: float = CONFIDENCE) -> float:
+    """Two-sided standard normal quantile."""
+    return float(stats.norm.ppf(0.5 + confidence / 2))
+
+
+def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats, Floats]:
+    """(G,) lower and upper limits at a normal critical value (default: 95 % for each cell by itself); NaN if undefined.
+
+    identity: value ± t se. logit: the same for log(v / (1 - v)), back-transformed (AUROC). wilson: Wilson's score
+    interval with the effective number of records v (1 - v) / se², t in place of z (Korn and Graubard 1998). log: the
+    same for log(v). A cell without observed variance (a rate of 0 or 1, an AUROC of 1, equal scores) gets Wilson's
+    interval with its number of patients, since "no variance seen" is not "no variance".
+    """
+    multiplier = t_multiplier(estimates, normal_critical() if critical is None else critical)
+    value, error = estimates.value, estimates.standard_error
+    if estimates.scale == "identity":
+        return value - multiplier * error, value + multiplier * error
+    if estimates.scale == "log":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = np.exp(multiplier * error / value)
+        return value / factor, value * factor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = value * (1.0 - value)
+        effective = np.where(error > 0, spread / error**2, estimates.patients)
+        wilson = _wilson(value, np.where(spread > 0, effective, estimates.patients), multiplier)
+        if estimates.scale == "wilson":
+            return wilson
+        centre, reach = np.log(value / (1.0 - value)), multiplier * error / spread
+        regular = (spread > 0) & (error > 0)
+        low = np.where(regular, 1.0 / (1.0 + np.exp(reach - centre)), wilson[0])
+        high = np.where(regular, 1.0 / (1.0 + np.exp(-reach - centre)), wilson[1])
+    undefined = np.isnan(value)
+    return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+
+
+def t_multiplier(estimates: Estimates, critical: float) -> Floats:
+    """(G,) t quantiles whose tail area is that of a standard normal ``critical``."""
+    return np.asarray(stats.t.isf(stats.norm.sf(critical), estimates.degrees))
+
+
+def _wilson(value: Floats, effective: Floats, multiplier: Floats) -> tuple[Floats, Floats]:
+    weight = multiplier**2 / effective
+    centre = (value + weight / 2) / (1 + weight)
+    reach = np.sqrt(weight * (value * (1 - value) + weight / 4)) / (1 + weight)
+    # 0 and 1 are exact limits of a rate of 0 or 1; rounding would leave 1e-17.
+    return np.where(value <= 0, 0.0, centre - reach), np.where(value >= 1, 1.0, centre + reach)
+
+
+def difference_limits(estimates: Estimates, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """(G, G) limits of value[a] - value[b] from the cells' own limits (MOVER; Newcombe 1998, Zou and Donner 2008).
+
+    Correlations of groups that share patients enter as in Zou and Donner, equation (4). On the identity scale this is
+    the usual d ± t se(d).
+    """
+    covariance = estimates.covariance
+    error = np.sqrt(np.diag(covariance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = np.nan_to_num(covariance / np.outer(error, error)).clip(-1.0, 1.0)
+    below, above = estimates.value - low, high - estimates.value
+    difference = estimates.value[:, None] - estimates.value[None, :]
+    down = np.hypot(below[:, None], above[None, :]) ** 2 - 2 * correlation * np.outer(below, above)
+    up = np.hypot(above[:, None], below[None, :]) ** 2 - 2 * correlation * np.outer(above, below)
+    return difference - np.sqrt(np.maximum(down, 0.0)), difference + np.sqrt(np.maximum(up, 0.0))
