@@ -57,6 +57,15 @@ class TritonAddress(BaseModel):
     output: str = "output"
 
 
+class ThresholdSource(BaseModel):
+    """The data that a model's thresholds were chosen on. ``cohort`` is a cohort's digest, or that of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    split: Literal["training", "validation", "test"]
+    cohort: str = ""
+    patients: int | None = Field(default=None, ge=0)
+
+
 class ModelRecord(BaseModel):
     """One ``model.yaml``: what the model does, what it eats, and the digest of each of its files."""
 
@@ -75,6 +84,7 @@ class ModelRecord(BaseModel):
     labels: tuple[str, ...] = ()
     label_column: str = ""
     thresholds: dict[str, float] = {}
+    threshold_source: ThresholdSource | None = None
     training: dict[str, Any] = {}
     licence: str
     scores: dict[str, float] = {}
@@ -96,7 +106,7 @@ class ModelRecord(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 over everything that decides an answer: architecture, specs, labels, thresholds and file digests."""
-        return digest(self.model_dump(mode="json", exclude={"licence", "scores", "training"}))
+        return digest(self.model_dump(mode="json", exclude={"licence", "scores", "threshold_source", "training"}))
 
 
 def load_record(folder: Path) -> ModelRecord:

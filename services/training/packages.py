@@ -26,6 +26,7 @@ def describe(
     *,
     seed: int,
     patients: int,
+    validation_patients: int,
     thresholds: Mapping[str, float],
     scores: Mapping[str, float],
 ) -> ModelRecord:
@@ -45,6 +46,9 @@ def describe(
             "labels": recipe.labels,
             "label_column": recipe.label_column,
             "thresholds": dict(thresholds),
+            "threshold_source": {"split": "validation", "cohort": recipe.digest, "patients": validation_patients}
+            if thresholds
+            else None,
             "training": {"recipe": recipe.name, "digest": recipe.digest, "patients": patients, "seed": seed},
             "licence": LICENCE,
             "scores": {name: round(value, 4) for name, value in scores.items()},

@@ -62,7 +62,14 @@ def publish(
     scores = score(run.recipe, predict(network, held_out.inputs, run.recipe.task), held_out, thresholds)
     weights = weights_bytes(state)
     record = describe(
-        run.recipe, version, weights, seed=run.seed, patients=run.patients, thresholds=thresholds, scores=scores
+        run.recipe,
+        version,
+        weights,
+        seed=run.seed,
+        patients=run.patients,
+        validation_patients=run.others,
+        thresholds=thresholds,
+        scores=scores,
     )
     write_package(registry, record, weights)
     return dict(record.scores)

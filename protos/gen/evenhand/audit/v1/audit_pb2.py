@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65venhand/audit/v1/audit.proto\x12\x11\x65venhand.audit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x03\n\x05\x41udit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.evenhand.audit.v1.AuditSpec\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12-\n\x05state\x18\x05 \x01(\x0e\x32\x1e.evenhand.audit.v1.Audit.State\x12\x11\n\toperation\x18\x06 \x01(\t\x12\x15\n\rreport_digest\x18\x07 \x01(\t\x12.\n\tartifacts\x18\x08 \x03(\x0b\x32\x1b.evenhand.audit.v1.Artifact\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"\\\n\x08\x41rtifact\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\x12\x12\n\nmedia_type\x18\x05 \x01(\t\"\xb8\x01\n\tAuditSpec\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12.\n\tpipelines\x18\x02 \x03(\x0b\x32\x1b.evenhand.audit.v1.Pipeline\x12\x10\n\x08\x62\x61seline\x18\x03 \x01(\t\x12\x12\n\nattributes\x18\x04 \x03(\t\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\x14\n\x0cmin_patients\x18\x07 \x01(\x05\x12\x11\n\tmin_cases\x18\x08 \x01(\x05\"B\n\x08Pipeline\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06stages\x18\x02 \x03(\x0b\x32\x18.evenhand.audit.v1.Stage\"\x80\x01\n\x05Stage\x12\x31\n\x07\x64\x65grade\x18\x01 \x01(\x0b\x32\x1e.evenhand.audit.v1.DegradationH\x00\x12\x15\n\x0breconstruct\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x63lassify\x18\x03 \x01(\tH\x00\x12\x11\n\x07segment\x18\x04 \x01(\tH\x00\x42\x06\n\x04kind\"`\n\x0b\x44\x65gradation\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65leration\x18\x02 \x01(\x01\x12\x0f\n\x07photons\x18\x03 \x01(\x01\x12\x18\n\x10published_bowtie\x18\x04 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65venhand/audit/v1/audit.proto\x12\x11\x65venhand.audit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x03\n\x05\x41udit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.evenhand.audit.v1.AuditSpec\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12-\n\x05state\x18\x05 \x01(\x0e\x32\x1e.evenhand.audit.v1.Audit.State\x12\x11\n\toperation\x18\x06 \x01(\t\x12\x15\n\rreport_digest\x18\x07 \x01(\t\x12.\n\tartifacts\x18\x08 \x03(\x0b\x32\x1b.evenhand.audit.v1.Artifact\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"\\\n\x08\x41rtifact\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\x12\x12\n\nmedia_type\x18\x05 \x01(\t\"\xf5\x02\n\tAuditSpec\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12.\n\tpipelines\x18\x02 \x03(\x0b\x32\x1b.evenhand.audit.v1.Pipeline\x12\x10\n\x08\x62\x61seline\x18\x03 \x01(\t\x12\x12\n\nattributes\x18\x04 \x03(\t\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\x14\n\x0cmin_patients\x18\x07 \x01(\x05\x12\x11\n\tmin_cases\x18\x08 \x01(\x05\x12K\n\x10reference_groups\x18\t \x03(\x0b\x32\x31.evenhand.audit.v1.AuditSpec.ReferenceGroupsEntry\x12\x17\n\x0fquality_metrics\x18\n \x03(\t\x12\x1d\n\x15\x61llow_test_thresholds\x18\x0b \x01(\x08\x1a\x36\n\x14ReferenceGroupsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"B\n\x08Pipeline\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06stages\x18\x02 \x03(\x0b\x32\x18.evenhand.audit.v1.Stage\"\x80\x01\n\x05Stage\x12\x31\n\x07\x64\x65grade\x18\x01 \x01(\x0b\x32\x1e.evenhand.audit.v1.DegradationH\x00\x12\x15\n\x0breconstruct\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x63lassify\x18\x03 \x01(\tH\x00\x12\x11\n\x07segment\x18\x04 \x01(\tH\x00\x42\x06\n\x04kind\"`\n\x0b\x44\x65gradation\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65leration\x18\x02 \x01(\x01\x12\x0f\n\x07photons\x18\x03 \x01(\x01\x12\x18\n\x10published_bowtie\x18\x04 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'evenhand.audit.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_AUDITSPEC_REFERENCEGROUPSENTRY']._loaded_options = None
+  _globals['_AUDITSPEC_REFERENCEGROUPSENTRY']._serialized_options = b'8\001'
   _globals['_AUDIT']._serialized_start=86
   _globals['_AUDIT']._serialized_end=555
   _globals['_AUDIT_STATE']._serialized_start=427
@@ -39,11 +41,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACT']._serialized_start=557
   _globals['_ARTIFACT']._serialized_end=649
   _globals['_AUDITSPEC']._serialized_start=652
-  _globals['_AUDITSPEC']._serialized_end=836
-  _globals['_PIPELINE']._serialized_start=838
-  _globals['_PIPELINE']._serialized_end=904
-  _globals['_STAGE']._serialized_start=907
-  _globals['_STAGE']._serialized_end=1035
-  _globals['_DEGRADATION']._serialized_start=1037
-  _globals['_DEGRADATION']._serialized_end=1133
+  _globals['_AUDITSPEC']._serialized_end=1025
+  _globals['_AUDITSPEC_REFERENCEGROUPSENTRY']._serialized_start=971
+  _globals['_AUDITSPEC_REFERENCEGROUPSENTRY']._serialized_end=1025
+  _globals['_PIPELINE']._serialized_start=1027
+  _globals['_PIPELINE']._serialized_end=1093
+  _globals['_STAGE']._serialized_start=1096
+  _globals['_STAGE']._serialized_end=1224
+  _globals['_DEGRADATION']._serialized_start=1226
+  _globals['_DEGRADATION']._serialized_end=1322
 # @@protoc_insertion_point(module_scope)

@@ -63,7 +63,14 @@ class Artifact(_message.Message):
     def __init__(self, filename: _Optional[str] = ..., key: _Optional[str] = ..., sha256: _Optional[str] = ..., bytes: _Optional[int] = ..., media_type: _Optional[str] = ...) -> None: ...
 
 class AuditSpec(_message.Message):
-    __slots__ = ("cohort", "pipelines", "baseline", "attributes", "labels", "seed", "min_patients", "min_cases")
+    __slots__ = ("cohort", "pipelines", "baseline", "attributes", "labels", "seed", "min_patients", "min_cases", "reference_groups", "quality_metrics", "allow_test_thresholds")
+    class ReferenceGroupsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     COHORT_FIELD_NUMBER: _ClassVar[int]
     PIPELINES_FIELD_NUMBER: _ClassVar[int]
     BASELINE_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +79,9 @@ class AuditSpec(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     MIN_PATIENTS_FIELD_NUMBER: _ClassVar[int]
     MIN_CASES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_METRICS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_TEST_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
     cohort: str
     pipelines: _containers.RepeatedCompositeFieldContainer[Pipeline]
     baseline: str
@@ -80,7 +90,10 @@ class AuditSpec(_message.Message):
     seed: int
     min_patients: int
     min_cases: int
-    def __init__(self, cohort: _Optional[str] = ..., pipelines: _Optional[_Iterable[_Union[Pipeline, _Mapping]]] = ..., baseline: _Optional[str] = ..., attributes: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., min_patients: _Optional[int] = ..., min_cases: _Optional[int] = ...) -> None: ...
+    reference_groups: _containers.ScalarMap[str, str]
+    quality_metrics: _containers.RepeatedScalarFieldContainer[str]
+    allow_test_thresholds: bool
+    def __init__(self, cohort: _Optional[str] = ..., pipelines: _Optional[_Iterable[_Union[Pipeline, _Mapping]]] = ..., baseline: _Optional[str] = ..., attributes: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., min_patients: _Optional[int] = ..., min_cases: _Optional[int] = ..., reference_groups: _Optional[_Mapping[str, str]] = ..., quality_metrics: _Optional[_Iterable[str]] = ..., allow_test_thresholds: _Optional[bool] = ...) -> None: ...
 
 class Pipeline(_message.Message):
     __slots__ = ("name", "stages")

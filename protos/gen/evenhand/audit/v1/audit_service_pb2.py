@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from evenhand.audit.v1 import audit_pb2 as evenhand_dot_audit_dot_v1_dot_audit__pb2
+from evenhand.audit.v1 import plan_pb2 as evenhand_dot_audit_dot_v1_dot_plan__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%evenhand/audit/v1/audit_service.proto\x12\x11\x65venhand.audit.v1\x1a\x1d\x65venhand/audit/v1/audit.proto\x1a\x1cgoogle/api/annotations.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\"j\n\x12\x43reateAuditRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.evenhand.audit.v1.AuditSpec\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x8e\x01\n\x13\x43reateAuditMetadata\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x11\n\trows_done\x18\x02 \x01(\x03\x12\x12\n\nrows_total\x18\x03 \x01(\x03\x12\x12\n\nrows_per_s\x18\x04 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x05 \x01(\x01\x12\x0f\n\x07retries\x18\x06 \x01(\x05\x12\r\n\x05\x61udit\x18\x07 \x01(\t\"\x1f\n\x0fGetAuditRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListAuditsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x03 \x01(\t\"W\n\x12ListAuditsResponse\x12(\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x18.evenhand.audit.v1.Audit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteAuditRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\"4\n\x14ReadArtifactResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t2\xac\x04\n\x0c\x41uditService\x12j\n\x0b\x43reateAudit\x12%.evenhand.audit.v1.CreateAuditRequest\x1a\x1d.google.longrunning.Operation\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/v1/audits:\x01*\x12h\n\x08GetAudit\x12\".evenhand.audit.v1.GetAuditRequest\x1a\x18.evenhand.audit.v1.Audit\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=audits/*}\x12p\n\nListAudits\x12$.evenhand.audit.v1.ListAuditsRequest\x1a%.evenhand.audit.v1.ListAuditsResponse\"\x15\x90\x02\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/audits\x12l\n\x0b\x44\x65leteAudit\x12%.evenhand.audit.v1.DeleteAuditRequest\x1a\x16.google.protobuf.Empty\"\x1e\x90\x02\x02\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=audits/*}\x12\x66\n\x0cReadArtifact\x12&.evenhand.audit.v1.ReadArtifactRequest\x1a\'.evenhand.audit.v1.ReadArtifactResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%evenhand/audit/v1/audit_service.proto\x12\x11\x65venhand.audit.v1\x1a\x1d\x65venhand/audit/v1/audit.proto\x1a\x1c\x65venhand/audit/v1/plan.proto\x1a\x1cgoogle/api/annotations.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\"j\n\x12\x43reateAuditRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.evenhand.audit.v1.AuditSpec\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x8e\x01\n\x13\x43reateAuditMetadata\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x11\n\trows_done\x18\x02 \x01(\x03\x12\x12\n\nrows_total\x18\x03 \x01(\x03\x12\x12\n\nrows_per_s\x18\x04 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x05 \x01(\x01\x12\x0f\n\x07retries\x18\x06 \x01(\x05\x12\r\n\x05\x61udit\x18\x07 \x01(\t\">\n\x10PlanAuditRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.evenhand.audit.v1.AuditSpec\"\x1f\n\x0fGetAuditRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListAuditsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x03 \x01(\t\"W\n\x12ListAuditsResponse\x12(\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x18.evenhand.audit.v1.Audit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12\x44\x65leteAuditRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\"4\n\x14ReadArtifactResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t2\x9b\x05\n\x0c\x41uditService\x12j\n\x0b\x43reateAudit\x12%.evenhand.audit.v1.CreateAuditRequest\x1a\x1d.google.longrunning.Operation\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/v1/audits:\x01*\x12m\n\tPlanAudit\x12#.evenhand.audit.v1.PlanAuditRequest\x1a\x1c.evenhand.audit.v1.AuditPlan\"\x1d\x90\x02\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/audits:plan:\x01*\x12h\n\x08GetAudit\x12\".evenhand.audit.v1.GetAuditRequest\x1a\x18.evenhand.audit.v1.Audit\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=audits/*}\x12p\n\nListAudits\x12$.evenhand.audit.v1.ListAuditsRequest\x1a%.evenhand.audit.v1.ListAuditsResponse\"\x15\x90\x02\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/audits\x12l\n\x0b\x44\x65leteAudit\x12%.evenhand.audit.v1.DeleteAuditRequest\x1a\x16.google.protobuf.Empty\"\x1e\x90\x02\x02\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=audits/*}\x12\x66\n\x0cReadArtifact\x12&.evenhand.audit.v1.ReadArtifactRequest\x1a\'.evenhand.audit.v1.ReadArtifactResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['CreateAudit']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['CreateAudit']._serialized_options = b'\202\323\344\223\002\017\"\n/v1/audits:\001*'
+  _globals['_AUDITSERVICE'].methods_by_name['PlanAudit']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['PlanAudit']._serialized_options = b'\220\002\001\202\323\344\223\002\024\"\017/v1/audits:plan:\001*'
   _globals['_AUDITSERVICE'].methods_by_name['GetAudit']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['GetAudit']._serialized_options = b'\220\002\001\202\323\344\223\002\025\022\023/v1/{name=audits/*}'
   _globals['_AUDITSERVICE'].methods_by_name['ListAudits']._loaded_options = None
@@ -45,22 +48,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITSERVICE'].methods_by_name['DeleteAudit']._serialized_options = b'\220\002\002\202\323\344\223\002\025*\023/v1/{name=audits/*}'
   _globals['_AUDITSERVICE'].methods_by_name['ReadArtifact']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ReadArtifact']._serialized_options = b'\220\002\001'
-  _globals['_CREATEAUDITREQUEST']._serialized_start=187
-  _globals['_CREATEAUDITREQUEST']._serialized_end=293
-  _globals['_CREATEAUDITMETADATA']._serialized_start=296
-  _globals['_CREATEAUDITMETADATA']._serialized_end=438
-  _globals['_GETAUDITREQUEST']._serialized_start=440
-  _globals['_GETAUDITREQUEST']._serialized_end=471
-  _globals['_LISTAUDITSREQUEST']._serialized_start=473
-  _globals['_LISTAUDITSREQUEST']._serialized_end=547
-  _globals['_LISTAUDITSRESPONSE']._serialized_start=549
-  _globals['_LISTAUDITSRESPONSE']._serialized_end=636
-  _globals['_DELETEAUDITREQUEST']._serialized_start=638
-  _globals['_DELETEAUDITREQUEST']._serialized_end=672
-  _globals['_READARTIFACTREQUEST']._serialized_start=674
-  _globals['_READARTIFACTREQUEST']._serialized_end=727
-  _globals['_READARTIFACTRESPONSE']._serialized_start=729
-  _globals['_READARTIFACTRESPONSE']._serialized_end=781
-  _globals['_AUDITSERVICE']._serialized_start=784
-  _globals['_AUDITSERVICE']._serialized_end=1340
+  _globals['_CREATEAUDITREQUEST']._serialized_start=217
+  _globals['_CREATEAUDITREQUEST']._serialized_end=323
+  _globals['_CREATEAUDITMETADATA']._serialized_start=326
+  _globals['_CREATEAUDITMETADATA']._serialized_end=468
+  _globals['_PLANAUDITREQUEST']._serialized_start=470
+  _globals['_PLANAUDITREQUEST']._serialized_end=532
+  _globals['_GETAUDITREQUEST']._serialized_start=534
+  _globals['_GETAUDITREQUEST']._serialized_end=565
+  _globals['_LISTAUDITSREQUEST']._serialized_start=567
+  _globals['_LISTAUDITSREQUEST']._serialized_end=641
+  _globals['_LISTAUDITSRESPONSE']._serialized_start=643
+  _globals['_LISTAUDITSRESPONSE']._serialized_end=730
+  _globals['_DELETEAUDITREQUEST']._serialized_start=732
+  _globals['_DELETEAUDITREQUEST']._serialized_end=766
+  _globals['_READARTIFACTREQUEST']._serialized_start=768
+  _globals['_READARTIFACTREQUEST']._serialized_end=821
+  _globals['_READARTIFACTRESPONSE']._serialized_start=823
+  _globals['_READARTIFACTRESPONSE']._serialized_end=875
+  _globals['_AUDITSERVICE']._serialized_start=878
+  _globals['_AUDITSERVICE']._serialized_end=1545
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from evenhand.audit.v1 import audit_pb2 as _audit_pb2
+from evenhand.audit.v1 import plan_pb2 as _plan_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
@@ -37,6 +38,12 @@ class CreateAuditMetadata(_message.Message):
     retries: int
     audit: str
     def __init__(self, stage: _Optional[str] = ..., rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., eta_s: _Optional[float] = ..., retries: _Optional[int] = ..., audit: _Optional[str] = ...) -> None: ...
+
+class PlanAuditRequest(_message.Message):
+    __slots__ = ("spec",)
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    spec: _audit_pb2.AuditSpec
+    def __init__(self, spec: _Optional[_Union[_audit_pb2.AuditSpec, _Mapping]] = ...) -> None: ...
 
 class GetAuditRequest(_message.Message):
     __slots__ = ("name",)

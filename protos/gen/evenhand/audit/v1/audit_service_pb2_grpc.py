@@ -5,6 +5,7 @@ import warnings
 
 from evenhand.audit.v1 import audit_pb2 as evenhand_dot_audit_dot_v1_dot_audit__pb2
 from evenhand.audit.v1 import audit_service_pb2 as evenhand_dot_audit_dot_v1_dot_audit__service__pb2
+from evenhand.audit.v1 import plan_pb2 as evenhand_dot_audit_dot_v1_dot_plan__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
@@ -43,6 +44,11 @@ class AuditServiceStub:
                 request_serializer=evenhand_dot_audit_dot_v1_dot_audit__service__pb2.CreateAuditRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.PlanAudit = channel.unary_unary(
+                '/evenhand.audit.v1.AuditService/PlanAudit',
+                request_serializer=evenhand_dot_audit_dot_v1_dot_audit__service__pb2.PlanAuditRequest.SerializeToString,
+                response_deserializer=evenhand_dot_audit_dot_v1_dot_plan__pb2.AuditPlan.FromString,
+                _registered_method=True)
         self.GetAudit = channel.unary_unary(
                 '/evenhand.audit.v1.AuditService/GetAudit',
                 request_serializer=evenhand_dot_audit_dot_v1_dot_audit__service__pb2.GetAuditRequest.SerializeToString,
@@ -72,6 +78,14 @@ class AuditServiceServicer:
     def CreateAudit(self, request, context):
         """Validates everything, stores the operation and its chunks in one transaction and returns at once. The operation's
         response is an Audit, its metadata CreateAuditMetadata. Idempotent by request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanAudit(self, request, context):
+        """What an audit could show, before it runs: for every cell how many patients and cases the cohort has, and the smallest
+        gap that they can show. Makes the same checks as CreateAudit; no model runs, no pixel is read, nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,6 +127,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.CreateAudit,
                     request_deserializer=evenhand_dot_audit_dot_v1_dot_audit__service__pb2.CreateAuditRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'PlanAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanAudit,
+                    request_deserializer=evenhand_dot_audit_dot_v1_dot_audit__service__pb2.PlanAuditRequest.FromString,
+                    response_serializer=evenhand_dot_audit_dot_v1_dot_plan__pb2.AuditPlan.SerializeToString,
             ),
             'GetAudit': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAudit,
@@ -163,6 +182,33 @@ class AuditService:
             '/evenhand.audit.v1.AuditService/CreateAudit',
             evenhand_dot_audit_dot_v1_dot_audit__service__pb2.CreateAuditRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/evenhand.audit.v1.AuditService/PlanAudit',
+            evenhand_dot_audit_dot_v1_dot_audit__service__pb2.PlanAuditRequest.SerializeToString,
+            evenhand_dot_audit_dot_v1_dot_plan__pb2.AuditPlan.FromString,
             options,
             channel_credentials,
             insecure,
