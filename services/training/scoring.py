@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from services.maths.fairness.auroc import auroc
+from services.maths.fairness.metrics.auroc import auroc
 from services.maths.imaging.quality import dice, psnr
 from services.training.examples import Examples
 from services.training.recipes import Recipe

@@ -1,9 +1,12 @@
-"""A cell: one metric in one group, with its counts and how much it can say.
+"""A cell: one metric in one group, with its counts, its interval and how much it can say.
 
 ok             enough patients and cases
-wide           over the minimum, but below three times the minimum: a value that will move with the next few patients
+wide           over the minimum, but below six times the minimum: an interval is printed, nothing is tested
 insufficient   below the minimum: the value is printed, flagged, and kept out of every gap
 undefined      the metric has no value there (an empty group, a class that is absent, no threshold): null, never 0
+
+Only patients that decide a metric count: those with positives for a true positive rate, those with negatives for a
+false positive rate, the fewer of both for AUROC and balanced accuracy, those with a value for a mean.
 """
 
 from __future__ import annotations
@@ -17,15 +20,19 @@ from services.maths.fairness.groups import MISSING
 
 State = Literal["ok", "wide", "insufficient", "undefined"]
 STATES: tuple[State, ...] = ("ok", "wide", "insufficient", "undefined")
-WIDE_FACTOR = 3
+WIDE_FACTOR = 6
 
 
 @dataclass(frozen=True)
 class Minimums:
-    """Smallest cell that is more than insufficient: patients, and the positives or negatives that the metric needs."""
+    """Smallest cell that is more than insufficient: the cases that the metric is over, and their patients.
 
-    patients: int = 10
-    cases: int = 5
+    Cases are positives for a true positive rate, negatives for a false positive rate, the fewer of both for AUROC and
+    balanced accuracy, and records for everything else.
+    """
+
+    cases: int = 10
+    patients: int = 5
 
     def __post_init__(self) -> None:
         if self.patients < 1 or self.cases < 1:
@@ -36,26 +43,31 @@ class Minimums:
 class Cell:
     """``records`` carry a value, ``excluded_records`` belong to the group but carry none.
 
-    ``positives`` is None where the metric has no labels (Dice, PSNR, SSIM); ``estimate`` is None when undefined.
+    ``patients`` have such records, ``deciding_patients`` those that the metric turns on. ``positives`` is None where
+    the metric has no labels (Dice, PSNR, SSIM); the estimate, its standard error and its 95 % limits are None when
+    undefined, and the limits also where a single patient leaves them unknown.
     """
 
     group: str
     records: int
     patients: int
+    deciding_patients: int
     positives: int | None
     excluded_records: int
     state: State
     estimate: float | None
+    standard_error: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
 
 
-def cell_state(estimate: float, patients: int, cases: tuple[int, ...], minimums: Minimums) -> State:
-    """State of a cell. ``estimate`` is NaN without a value; ``cases`` are the class sizes that the metric needs."""
+def cell_state(estimate: float, deciding_patients: int, cases: int, minimums: Minimums) -> State:
+    """State of a cell. ``estimate`` is NaN without a value."""
     if math.isnan(estimate):
         return "undefined"
-    fewest = min(cases, default=WIDE_FACTOR * minimums.cases)
-    if patients < minimums.patients or fewest < minimums.cases:
+    if deciding_patients < minimums.patients or cases < minimums.cases:
         return "insufficient"
-    if patients < WIDE_FACTOR * minimums.patients or fewest < WIDE_FACTOR * minimums.cases:
+    if deciding_patients < WIDE_FACTOR * minimums.patients or cases < WIDE_FACTOR * minimums.cases:
         return "wide"
     return "ok"
 

@@ -10,7 +10,7 @@ pipelines read the same patients: sums of products give the covariances as well,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,19 @@ from services.maths.fairness.groups import Codes
 from services.maths.fairness.sums import Floats, PatientSums
 
 Scale = Literal["identity", "logit", "wilson", "log"]
+
+
+class OwnLimits(Protocol):
+    """Limits of a metric that no scale describes: a mean of two rates, a sum of absolute values."""
+
+    def at(self, critical: float) -> tuple[Floats, Floats]:
+        """(G,) lower and upper limits at a normal critical value."""
+
+    def take(self, groups: NDArray[np.intp]) -> OwnLimits:
+        """The limits of some of the groups, in the order given."""
+
+    def beside(self, other: Any) -> OwnLimits:
+        """These groups and then those of ``other``, limits of the same kind."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class Estimates:
         patient_ids: (K,) sorted and distinct.
         scale: where an interval is built: "identity" for means, "logit" for AUROC, "wilson" for proportions, "log"
             for positive quantities that are compared by ratio.
+        own_limits: takes the scale's place where a metric has limits of its own (balanced accuracy, ECE).
     """
 
     value: Floats
@@ -44,6 +58,7 @@ class Estimates:
     patients: Codes
     patient_ids: NDArray[np.generic]
     scale: Scale
+    own_limits: OwnLimits | None = None
 
     @property
     def degrees(self) -> Codes:
@@ -52,10 +67,10 @@ class Estimates:
 
     @property
     def covariance(self) -> Floats:
-        """(G, G) covariance of the values, each standard error inflated by sqrt(K_g / (K_g - 1)). NaN where undefined."""
+        """(G, G) covariance of the values, standard errors inflated by sqrt(K_g / (K_g - 1)); NaN where undefined."""
         inflation = np.sqrt(np.maximum(self.patients, 2) / self.degrees)
         products = np.asarray((self.influence.T @ self.influence).todense())
-        covariance = products * np.outer(inflation, inflation)
+        covariance: Floats = products * np.outer(inflation, inflation)
         undefined = np.isnan(self.value)
         covariance[undefined] = np.nan
         covariance[:, undefined] = np.nan
@@ -78,6 +93,7 @@ class Estimates:
             self.patients[chosen],
             self.patient_ids,
             self.scale,
+            None if self.own_limits is None else self.own_limits.take(chosen),
         )
 
 
@@ -106,25 +122,41 @@ def ratio_of_sums(
 def by_patient(
     values: Floats, place: tuple[NDArray[np.integer], NDArray[np.integer]], shape: tuple[int, int]
 ) -> sparse.csr_array:
-    """(K, G) sparse sums of ``values`` at (patient, group) places; entries that are zero are kept as entries."""
-    matrix = sparse.coo_array((values, place), shape=shape).tocsr()
-    matrix.sum_duplicates()
-    return sparse.csr_array(matrix)
+    """(K, G) sparse sums of ``values`` at (patient, group) places; entries that are zero are kept as entries.
+
+    Units come in the order of patients, so that as a rule nothing is left to sort: this is several times faster than
+    the way through scipy's coordinate format, and there is one such matrix per metric, attribute and label.
+    """
+    key = place[0].astype(np.int64) * shape[1] + place[1]
+    if len(key) > 1 and not (key[1:] > key[:-1]).all():
+        order = np.argsort(key, kind="stable")
+        key, values = key[order], values[order]
+        starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+        key, values = key[starts], np.add.reduceat(values, starts)
+    rows, columns = np.divmod(key, shape[1])
+    ends = np.cumsum(np.bincount(rows, minlength=shape[0]))
+    return sparse.csr_array((values, columns, np.r_[0, ends]), shape=shape)
 
 
 def everywhere(*parts: Estimates) -> Estimates:
     """The groups of several metrics side by side, for contrasts that are to hold jointly (TPR and FPR).
 
-    All parts must be of the same patients (same ``patient_ids``); the scale of the first is kept.
+    All parts must be of the same patients (same ``patient_ids``). The scale of the first is kept; limits of their own
+    are, if all parts have the same kind of them.
     """
-    first = parts[0]
-    if not all(np.array_equal(part.patient_ids, first.patient_ids) for part in parts):
-        raise ValueError("estimates of different patients cannot stand side by side")
+    first, *others = parts
+    for part in others:
+        if part.patient_ids is not first.patient_ids and not np.array_equal(part.patient_ids, first.patient_ids):
+            raise ValueError("estimates of different patients cannot stand side by side")
+    own = first.own_limits
+    for part in others:
+        own = own.beside(part.own_limits) if own is not None and type(own) is type(part.own_limits) else None
     return Estimates(
         np.concatenate([part.value for part in parts]),
-        sparse.csr_array(sparse.hstack([part.influence for part in parts])),
-        sparse.csr_array(sparse.hstack([part.share for part in parts])),
+        sparse.csr_array(sparse.hstack([part.influence for part in parts], format="csr")),
+        sparse.csr_array(sparse.hstack([part.share for part in parts], format="csr")),
         np.concatenate([part.patients for part in parts]),
         first.patient_ids,
         first.scale,
+        own,
     )

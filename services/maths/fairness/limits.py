@@ -1,7 +1,7 @@
 """Limits of a cell and of a difference of two cells, at any critical value.
 
-A simultaneous procedure hands in the critical value of its own (normal) maximum; every cell turns it into the t quantile
-with the same tail area and its own degrees of freedom, which is what makes cells with a dozen patients honest.
+A simultaneous procedure hands in the critical value of its own (normal) maximum; every cell turns it into the t
+quantile with the same tail area and its own degrees of freedom, which is what makes cells with a dozen patients honest.
 """
 
 from __future__ import annotations
@@ -26,10 +26,18 @@ def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats,
     identity: value ± t se. logit: the same for log(v / (1 - v)), back-transformed (AUROC). wilson: Wilson's score
     interval with the effective number of records v (1 - v) / se², t in place of z (Korn and Graubard 1998). log: the
     same for log(v). A cell without observed variance (a rate of 0 or 1, an AUROC of 1, equal scores) gets Wilson's
-    interval with its number of patients, since "no variance seen" is not "no variance".
+    interval with its number of patients, since "no variance seen" is not "no variance". A mean of a single patient has
+    no limits (NaN): nothing bounds what the next patient would show.
     """
-    multiplier = t_multiplier(estimates, normal_critical() if critical is None else critical)
+    critical = normal_critical() if critical is None else critical
+    undefined = np.isnan(estimates.value)
+    if estimates.own_limits is not None:
+        low, high = estimates.own_limits.at(critical)
+        return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+    multiplier = t_multiplier(estimates, critical)
     value, error = estimates.value, estimates.standard_error
+    if estimates.scale in ("identity", "log"):
+        error = np.where(estimates.patients < 2, np.nan, error)
     if estimates.scale == "identity":
         return value - multiplier * error, value + multiplier * error
     if estimates.scale == "log":
@@ -46,7 +54,6 @@ def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats,
         regular = (spread > 0) & (error > 0)
         low = np.where(regular, 1.0 / (1.0 + np.exp(reach - centre)), wilson[0])
         high = np.where(regular, 1.0 / (1.0 + np.exp(-reach - centre)), wilson[1])
-    undefined = np.isnan(value)
     return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
 
 

@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from services.maths.fairness.groups import Codes, Grouping
 
 Floats = NDArray[np.float64]
+
+_LARGEST_KEY = 2**62
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class PatientSums:
 
     Attributes:
         patient_ids: (K,) sorted and distinct.
-        patient: (U,) int64, the unit's patient as a place in ``patient_ids``.
+        patient: (U,) int64 ascending, the unit's patient as a place in ``patient_ids``.
         sensitive_features: one grouping of the U units per attribute.
         columns: names of the F quantities.
         values: (U, F) float64.
@@ -44,23 +47,56 @@ class PatientSums:
         return self.values[:, self.columns.index(name)]
 
 
+@dataclass(frozen=True)
+class Units:
+    """Which unit each record belongs to; the fields that ``PatientSums`` has too mean the same.
+
+    Attributes:
+        unit: (N,) int64 in 0..U-1.
+    """
+
+    patient_ids: NDArray[np.generic]
+    patient: Codes
+    sensitive_features: tuple[Grouping, ...]
+    unit: Codes
+
+    def sums(self, columns: Mapping[str, NDArray[np.generic]]) -> PatientSums:
+        """Add up (N,) ``columns`` over the records of each unit."""
+        values = np.zeros((len(self.patient), len(columns)))
+        for place, (name, column) in enumerate(columns.items()):
+            if len(column) != len(self.unit):
+                raise ValueError(f"{name} has {len(column)} records, cluster has {len(self.unit)}; they must agree")
+            weights = np.asarray(column, dtype=np.float64)
+            values[:, place] = np.bincount(self.unit, weights=weights, minlength=len(self.patient))
+        return PatientSums(self.patient_ids, self.patient, self.sensitive_features, tuple(columns), values)
+
+
+def units_of(cluster: NDArray[np.generic], sensitive_features: Sequence[Grouping]) -> Units:
+    """Units of (N,) patient ids and one grouping of the N records per attribute.
+
+    Raises ValueError where a record has no patient or a grouping has another number of records.
+    """
+    for grouping in sensitive_features:
+        if len(grouping.codes) != len(cluster):
+            raise ValueError(
+                f"attribute {grouping.attribute!r} has {len(grouping.codes)} records, cluster has {len(cluster)}; "
+                "they must agree"
+            )
+    patient, ids = pd.factorize(np.asarray(cluster), sort=True)
+    if (patient < 0).any():
+        raise ValueError("cluster must name a patient for every record; leave out the rows without one")
+    patient_ids = np.asarray(ids).astype(np.asarray(cluster).dtype)
+    return _units(patient_ids, patient.astype(np.int64), tuple(sensitive_features))
+
+
 def patient_sums(
     columns: Mapping[str, NDArray[np.generic]],
     *,
     cluster: NDArray[np.generic],
     sensitive_features: Sequence[Grouping],
 ) -> PatientSums:
-    """Add up (N,) ``columns`` over each patient's records. ``cluster`` is (N,) patient ids. NaN is the caller's affair."""
-    records = len(cluster)
-    for name, values in columns.items():
-        if len(values) != records:
-            raise ValueError(f"{name} has {len(values)} records, cluster has {records}")
-    for grouping in sensitive_features:
-        if len(grouping.codes) != records:
-            raise ValueError(f"attribute {grouping.attribute!r} has {len(grouping.codes)} records, cluster {records}")
-    patient_ids, patient = np.unique(cluster, return_inverse=True)
-    table = np.column_stack([np.asarray(column, dtype=np.float64) for column in columns.values()])
-    return _added(patient_ids, patient.astype(np.int64), tuple(sensitive_features), tuple(columns), table)
+    """Add up (N,) ``columns`` over each patient's records. ``cluster`` is (N,) patient ids. NaN stays NaN."""
+    return units_of(cluster, sensitive_features).sums(columns)
 
 
 def merge(first: PatientSums, second: PatientSums) -> PatientSums:
@@ -73,38 +109,29 @@ def merge(first: PatientSums, second: PatientSums) -> PatientSums:
     if [(g.attribute, g.groups) for g in first.sensitive_features] != [
         (g.attribute, g.groups) for g in second.sensitive_features
     ]:
-        raise ValueError("attributes or their groups differ")
-    ids = np.concatenate([first.patient_ids[first.patient], second.patient_ids[second.patient]])
-    patient_ids, patient = np.unique(ids, return_inverse=True)
+        raise ValueError("attributes or their groups differ; merge sums of the same attributes with the same levels")
+    patient_ids = np.union1d(first.patient_ids, second.patient_ids)
+    patient = np.concatenate(
+        [np.searchsorted(patient_ids, part.patient_ids)[part.patient] for part in (first, second)]
+    ).astype(np.int64)
     groupings = tuple(
         Grouping(a.attribute, a.groups, np.concatenate([a.codes, b.codes]))
         for a, b in zip(first.sensitive_features, second.sensitive_features, strict=True)
     )
     table = np.concatenate([first.values, second.values])
-    return _added(patient_ids, patient.astype(np.int64), groupings, first.columns, table)
+    columns = {name: table[:, place] for place, name in enumerate(first.columns)}
+    return _units(patient_ids, patient, groupings).sums(columns)
 
 
-def _added(
-    patient_ids: NDArray[np.generic],
-    patient: Codes,
-    groupings: tuple[Grouping, ...],
-    columns: tuple[str, ...],
-    table: Floats,
-) -> PatientSums:
-    """Rows of one patient with the same groups become one unit, in the order of patients and then of groups."""
-    keys = [patient, *(grouping.codes for grouping in groupings)]
-    order = np.lexsort(keys[::-1])
-    ordered = [key[order] for key in keys]
-    new = np.ones(len(order), dtype=bool)
-    if len(order):
-        new[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in ordered])
-    starts = np.flatnonzero(new)
-    values = np.add.reduceat(table[order], starts, axis=0) if len(starts) else table
-    firsts = order[starts]
-    return PatientSums(
-        patient_ids=patient_ids,
-        patient=patient[firsts],
-        sensitive_features=tuple(grouping.take(firsts) for grouping in groupings),
-        columns=columns,
-        values=values,
-    )
+def _units(patient_ids: NDArray[np.generic], patient: Codes, groupings: tuple[Grouping, ...]) -> Units:
+    """Rows of one patient with the same groups are one unit; units are in the order of patients, then of groups."""
+    key, largest = patient, len(patient_ids)
+    for grouping in groupings:
+        levels = len(grouping.groups) + 1
+        if largest * levels > _LARGEST_KEY:
+            key = np.unique(key, return_inverse=True)[1].astype(np.int64)
+            largest = len(key)
+        key, largest = key * levels + grouping.codes + 1, largest * levels
+    _, firsts, unit = np.unique(key, return_index=True, return_inverse=True)
+    of_units = tuple(grouping.take(firsts) for grouping in groupings)
+    return Units(patient_ids, patient[firsts], of_units, unit.astype(np.int64))

@@ -1,0 +1,175 @@
+"""AUROC, TPR, FPR, balanced accuracy, Brier score, ECE and prevalence of one label, by every attribute at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.maths.fairness.cells import Minimums
+from services.maths.fairness.disaggregation import Disaggregation
+from services.maths.fairness.estimates import Estimates, ratio_of_sums
+from services.maths.fairness.groups import Codes, Grouping, everyone
+from services.maths.fairness.metrics.auroc import (
+    Placements,
+    RankedRecords,
+    auroc_estimates,
+    deciding_patients,
+    placements,
+    ranked_records,
+)
+from services.maths.fairness.metrics.balanced_accuracy import balanced_accuracy
+from services.maths.fairness.metrics.calibration import ece_estimates
+from services.maths.fairness.metrics.measured import Counts, disaggregation
+from services.maths.fairness.sums import Floats, PatientSums, Units, units_of
+
+METRICS = ("auroc", "tpr", "fpr", "balanced_accuracy", "brier", "ece", "prevalence")
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Disaggregations by (metric, attribute), attribute "" for everyone, and the sums per patient behind them.
+
+    Columns of ``sums``, over labelled records: records, positives, negatives, true_positives, false_positives, brier
+    (sum of squared differences of score and label), positive_placements (sum over positives of the share of all
+    negatives that score lower, ties half) and negative_placements (sum over negatives of the share of all positives
+    that score higher, ties half); the last two are of this call's records and not mergeable.
+    """
+
+    sums: PatientSums
+    by: dict[tuple[str, str], Disaggregation]
+
+
+@dataclass(frozen=True)
+class _Label:
+    """One label's labelled records, (n,) each, and their units (those of all records)."""
+
+    truth: NDArray[np.int8]
+    score: NDArray[np.float64]
+    units: Units
+    ranked: RankedRecords
+    sums: PatientSums
+
+
+def disaggregate_classification(
+    y_true: NDArray[np.int8],
+    y_score: NDArray[np.float64],
+    threshold: NDArray[np.float64],
+    *,
+    sensitive_features: Sequence[Grouping],
+    cluster: NDArray[np.generic],
+    minimums: Minimums,
+) -> Classification:
+    """Measure one label in one pipeline by every attribute.
+
+    ``y_true`` is (N,) in {0, 1}, -1 where the label is missing: such records are counted as excluded and used for
+    nothing. ``y_score`` is (N,) in [0, 1]; ``threshold`` is (N,), a record is called positive at or above it, and NaN
+    leaves the rates of its group undefined. ``cluster`` is (N,) patient ids. Raises ValueError for anything else.
+    """
+    y_true, y_score, threshold = np.asarray(y_true), np.asarray(y_score), np.asarray(threshold)
+    _require_valid(y_true, y_score, threshold, len(cluster))
+    units = units_of(cluster, sensitive_features)
+    has_label = y_true != UNLABELLED
+    label, placed = _label(y_true[has_label], y_score[has_label], threshold[has_label], units, has_label)
+
+    by: dict[tuple[str, str], Disaggregation] = {}
+    groupings = (everyone(len(y_true)), *sensitive_features)
+    for grouping, of_units in zip(groupings, (everyone(len(units.patient)), *units.sensitive_features), strict=True):
+        slots, count = of_units.slots, len(of_units.slot_names)
+        excluded = np.bincount(slots[units.unit[~has_label]], minlength=count)
+        no_threshold = np.bincount(slots[units.unit[has_label & np.isnan(threshold)]], minlength=count) > 0
+        estimates = _estimates(label, slots, count, no_threshold, placed if grouping.attribute == "" else None)
+        for metric, values in estimates.items():
+            counts = _counts(metric, label.sums, slots, count, excluded)
+            overall = by.get((metric, ""))
+            by[metric, grouping.attribute] = disaggregation(
+                metric, grouping, values, counts, overall=overall, minimums=minimums
+            )
+    return Classification(label.sums, by)
+
+
+def _require_valid(y_true: NDArray[np.int8], y_score: Floats, threshold: Floats, records: int) -> None:
+    for name, column in (("y_true", y_true), ("y_score", y_score), ("threshold", threshold)):
+        if column.shape != (records,):
+            raise ValueError(f"{name} has shape {column.shape}, cluster has {records} records; pass one value a record")
+    if not np.isin(y_true, (UNLABELLED, 0, 1)).all():
+        raise ValueError("y_true must hold 0, 1 or -1 for missing")
+    if np.isnan(y_score).any():
+        raise ValueError("y_score must not hold NaN; leave the rows without a score out")
+    if ((y_score < 0) | (y_score > 1)).any():
+        raise ValueError("y_score must lie in [0, 1]; pass probabilities, not logits or percentages")
+    if np.isinf(threshold).any():
+        raise ValueError("threshold must be finite, or NaN where there is none; infinity calls everyone alike")
+
+
+def _label(
+    truth: NDArray[np.int8], score: Floats, threshold: Floats, units: Units, has_label: NDArray[np.bool_]
+) -> tuple[_Label, Placements]:
+    truth, score = truth.astype(np.int8), score.astype(np.float64)
+    labelled = replace(units, unit=units.unit[has_label])
+    ranked = ranked_records(truth, score, labelled.unit)
+    placed = placements(ranked, np.zeros(len(units.patient), dtype=np.int64), 1)
+    called = score >= threshold
+    sums = labelled.sums(
+        {
+            "records": np.ones(len(truth)),
+            "positives": truth == 1,
+            "negatives": truth == 0,
+            "true_positives": called & (truth == 1),
+            "false_positives": called & (truth == 0),
+            "brier": (score - truth) ** 2,
+        }
+    )
+    positives, negatives = max(int(placed.positives.sum()), 1), max(int(placed.negatives.sum()), 1)
+    above = placed.wins / (2.0 * negatives)
+    below = placed.negatives * float(placed.positives.any()) - placed.losses / (2.0 * positives)
+    sums = replace(
+        sums,
+        columns=(*sums.columns, "positive_placements", "negative_placements"),
+        values=np.column_stack([sums.values, above, below]),
+    )
+    return _Label(truth, score, labelled, ranked, sums), placed
+
+
+def _estimates(
+    label: _Label, slots: Codes, count: int, no_threshold: NDArray[np.bool_], placed: Placements | None
+) -> dict[str, Estimates]:
+    sums = label.sums
+
+    def ratio(numerator: str, denominator: str) -> Estimates:
+        return ratio_of_sums(sums, numerator, denominator, slots=slots, count=count, scale="wilson")
+
+    tpr = _without(ratio("true_positives", "positives"), no_threshold)
+    fpr = _without(ratio("false_positives", "negatives"), no_threshold)
+    return {
+        "auroc": auroc_estimates(label.ranked, sums, slots, count, placed),
+        "tpr": tpr,
+        "fpr": fpr,
+        "balanced_accuracy": balanced_accuracy(tpr, fpr),
+        "brier": replace(ratio("brier", "records"), scale="identity"),
+        "ece": ece_estimates(label.truth, label.score, label.units, slots, count),
+        "prevalence": ratio("positives", "records"),
+    }
+
+
+def _without(rates: Estimates, no_threshold: NDArray[np.bool_]) -> Estimates:
+    """The rates of groups in which some record has no threshold are undefined."""
+    if not no_threshold.any():
+        return rates
+    influence = rates.influence.copy()
+    influence.data[no_threshold[influence.indices]] = 0.0
+    return replace(rates, value=np.where(no_threshold, np.nan, rates.value), influence=influence)
+
+
+def _counts(metric: str, sums: PatientSums, slots: Codes, count: int, excluded: Codes) -> Counts:
+    def total(column: str) -> Codes:
+        return np.bincount(slots, weights=sums.column(column), minlength=count).astype(np.int64)
+
+    records, positives, negatives = total("records"), total("positives"), total("negatives")
+    fewer = np.minimum(positives, negatives)
+    cases = {"tpr": positives, "fpr": negatives, "auroc": fewer, "balanced_accuracy": fewer}.get(metric, records)
+    patients = deciding_patients(sums.column("records"), sums.patient, slots, count)
+    return Counts(records, patients, positives, excluded, cases)
