@@ -17,7 +17,7 @@ from services.maths.canonical import canonical_json, digest
 from services.maths.fairness.cells import Cell, Minimums
 from services.maths.fairness.changes import gap_change, overall_change
 from services.maths.fairness.disaggregation import Disaggregation
-from services.maths.fairness.gaps import Gap, gaps_of
+from services.maths.fairness.gaps.definitions import Gap, gaps_of
 
 SCHEMA_VERSION = "1.0"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.maths.fairness.disaggregation import Disaggregation
-from services.maths.fairness.gaps import Gap
+from services.maths.fairness.gaps.definitions import Gap
 
 
 def gap_change(baseline: Gap, candidate: Gap) -> float | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from services.maths.fairness.changes import gap_change
-from services.maths.fairness.gaps import Gap
+from services.maths.fairness.gaps.definitions import Gap
 
 
 def _gap(estimate, groups=("A", "B")):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.maths.fairness.cells import Cell
 from services.maths.fairness.disaggregation import Disaggregation
-from services.maths.fairness.gaps import delta_dice, eodd_half, eodd_worst, eop, gaps_of, max_min, ser
+from services.maths.fairness.gaps.definitions import delta_dice, eodd_half, eodd_worst, eop, gaps_of, max_min, ser
 from services.maths.fairness.groups import Grouping
 
 rates = st.lists(st.floats(0, 1), min_size=2, max_size=6)
