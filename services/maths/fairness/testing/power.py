@@ -1,0 +1,32 @@
+"""What a test could have found: the gap that it finds with a stated power, and the power at a stated gap.
+
+Both take the critical value of the whole family (``Family.critical``), not 1.96: looking at many cells has its price,
+and it is paid in detectable gaps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from services.maths.fairness.sums import Floats
+
+POWER = 0.8
+
+
+def minimum_detectable_gap(standard_error: float | Floats, critical: float, power: float = POWER) -> float | Floats:
+    """Smallest true difference that is found with this power: (critical + z_power) × standard error, in metric units.
+
+    ``standard_error`` is that of the tested difference (group minus everyone). 0 only where the standard error is 0.
+    """
+    if not 0 < power < 1:
+        raise ValueError("power must lie between 0 and 1")
+    return (critical + float(stats.norm.ppf(power))) * standard_error
+
+
+def power_of(gap: float | Floats, standard_error: float | Floats, critical: float) -> float | Floats:
+    """Probability of finding a true difference ``gap``, either sign, with a two-sided test at this critical value."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = np.abs(gap) / np.asarray(standard_error, dtype=np.float64)
+    found = stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift)
+    return float(found) if np.ndim(found) == 0 else np.asarray(found)
