@@ -33,7 +33,7 @@ _ROWS = 512  # rows of the kernel that exist at one time
 class KernelDistance:
     """KID of two samples. It has no unit; 0 means equal distributions, where chance makes it negative half the time.
 
-    ``standard_error`` is the delete-one-patient jackknife: right where distributions differ, too large (about 1.4
+    ``standard_error`` is the delete-one-patient jackknife: right where distributions differ, too large (up to 1.4
     times) where they do not, because the estimator is degenerate there. The test is the permutation p, one-sided: the
     share of relabellings of whole patients with at least this KID, (1 + #) / (1 + permutations).
     """
