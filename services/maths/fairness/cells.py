@@ -12,11 +12,8 @@ false positive rate, the fewer of both for AUROC and balanced accuracy, those wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
-
-from services.maths.fairness.groups import MISSING
 
 State = Literal["ok", "wide", "insufficient", "undefined"]
 STATES: tuple[State, ...] = ("ok", "wide", "insufficient", "undefined")
@@ -70,8 +67,3 @@ def cell_state(estimate: float, deciding_patients: int, cases: int, minimums: Mi
     if deciding_patients < WIDE_FACTOR * minimums.patients or cases < WIDE_FACTOR * minimums.cases:
         return "wide"
     return "ok"
-
-
-def reported(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """All cells but an empty "(missing)": empty levels are a finding, the absence of missing values is not."""
-    return tuple(cell for cell in cells if cell.group != MISSING or cell.records or cell.excluded_records)

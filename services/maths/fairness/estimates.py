@@ -111,31 +111,33 @@ def ratio_of_sums(
     np.divide(np.bincount(slots, weights=above, minlength=count), total, out=value, where=total > 0)
 
     carries = below > 0
-    place = (sums.patient[carries], slots[carries])
+    patient, group, divisor = sums.patient[carries], slots[carries], total[slots[carries]]
+    weight = below[carries] / divisor
     shape = (len(sums.patient_ids), count)
-    share = by_patient(below[carries] / total[place[1]], place, shape)
-    influence = by_patient((above[carries] - value[place[1]] * below[carries]) / total[place[1]], place, shape)
+    influence, share = by_patient((above[carries] / divisor - value[group] * weight, weight), patient, group, shape)
     patients = np.bincount(share.indices, minlength=count).astype(np.int64)
     return Estimates(value, influence, share, patients, sums.patient_ids, scale)
 
 
 def by_patient(
-    values: Floats, place: tuple[NDArray[np.integer], NDArray[np.integer]], shape: tuple[int, int]
-) -> sparse.csr_array:
-    """(K, G) sparse sums of ``values`` at (patient, group) places; entries that are zero are kept as entries.
+    columns: tuple[Floats, ...], patient: Codes, group: Codes, shape: tuple[int, int]
+) -> tuple[sparse.csr_array, ...]:
+    """(K, G) sparse sums of each of the (n,) ``columns`` at (patient, group) places, all with the same entries.
 
-    Units come in the order of patients, so that as a rule nothing is left to sort: this is several times faster than
-    the way through scipy's coordinate format, and there is one such matrix per metric, attribute and label.
+    Entries that are zero are kept as entries. Units come in the order of patients, so that as a rule nothing is left to
+    sort: this is several times faster than the way through scipy's coordinate format, and there are two such matrices
+    per metric, attribute and label.
     """
-    key = place[0].astype(np.int64) * shape[1] + place[1]
+    key = patient * shape[1] + group
     if len(key) > 1 and not (key[1:] > key[:-1]).all():
         order = np.argsort(key, kind="stable")
-        key, values = key[order], values[order]
-        starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-        key, values = key[starts], np.add.reduceat(values, starts)
-    rows, columns = np.divmod(key, shape[1])
-    ends = np.cumsum(np.bincount(rows, minlength=shape[0]))
-    return sparse.csr_array((values, columns, np.r_[0, ends]), shape=shape)
+        starts = np.flatnonzero(np.r_[True, np.diff(key[order]) > 0])
+        columns = tuple(np.add.reduceat(column[order], starts) for column in columns)
+        patient, group = patient[order[starts]], group[order[starts]]
+    ends = np.zeros(shape[0] + 1, dtype=np.int32)
+    np.cumsum(np.bincount(patient, minlength=shape[0]), out=ends[1:])
+    indices = group.astype(np.int32)
+    return tuple(sparse.csr_array((column, indices, ends), shape=shape) for column in columns)
 
 
 def everywhere(*parts: Estimates) -> Estimates:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 OVERALL = "overall"
@@ -59,6 +60,25 @@ def intersect(groupings: Sequence[Grouping]) -> Grouping:
         groups = tuple(f"{a}, {b}" for a in groups for b in other.groups)
         codes = np.where((codes < 0) | (other.codes < 0), -1, codes * len(other.groups) + other.codes)
     return Grouping(attribute, groups, codes)
+
+
+def varying_patients(grouping: Grouping, cluster: NDArray[np.generic]) -> int:
+    """How many patients have records in more than one group, "(missing)" aside. ``cluster`` is (N,) patient ids."""
+    known = grouping.codes >= 0
+    patient, ids = pd.factorize(np.asarray(cluster)[known])
+    pairs = np.unique(patient.astype(np.int64) * len(grouping.groups) + grouping.codes[known])
+    in_groups = np.bincount(pairs // max(len(grouping.groups), 1), minlength=len(ids))
+    return int((in_groups > 1).sum())
+
+
+def require_one_group_per_patient(grouping: Grouping, cluster: NDArray[np.generic]) -> None:
+    """Raise ValueError where a patient is in several groups of an attribute that belongs to the patient."""
+    varying = varying_patients(grouping, cluster)
+    if varying:
+        raise ValueError(
+            f"{varying} patients are in more than one group of {grouping.attribute!r}, which is an attribute of "
+            "patients; correct the rows, or declare that it may change between images"
+        )
 
 
 def patients_per_group(slots: Codes, count: int, cluster: Codes) -> Codes:

@@ -14,7 +14,6 @@ from services.maths.fairness.estimates import Estimates, ratio_of_sums
 from services.maths.fairness.groups import Codes, Grouping, everyone
 from services.maths.fairness.metrics.auroc import (
     Placements,
-    RankedRecords,
     auroc_estimates,
     deciding_patients,
     placements,
@@ -22,7 +21,7 @@ from services.maths.fairness.metrics.auroc import (
 )
 from services.maths.fairness.metrics.balanced_accuracy import balanced_accuracy
 from services.maths.fairness.metrics.calibration import ece_estimates
-from services.maths.fairness.metrics.measured import Counts, disaggregation
+from services.maths.fairness.metrics.measured import Counts, Overall, disaggregation, reported_names
 from services.maths.fairness.sums import Floats, PatientSums, Units, units_of
 
 METRICS = ("auroc", "tpr", "fpr", "balanced_accuracy", "brier", "ece", "prevalence")
@@ -50,7 +49,7 @@ class _Label:
     truth: NDArray[np.int8]
     score: NDArray[np.float64]
     units: Units
-    ranked: RankedRecords
+    placed: Placements
     sums: PatientSums
 
 
@@ -73,21 +72,27 @@ def disaggregate_classification(
     _require_valid(y_true, y_score, threshold, len(cluster))
     units = units_of(cluster, sensitive_features)
     has_label = y_true != UNLABELLED
-    label, placed = _label(y_true[has_label], y_score[has_label], threshold[has_label], units, has_label)
+    of_units = (everyone(len(units.patient)), *units.sensitive_features)
+    label = _label(
+        truth=y_true[has_label].astype(np.int8),
+        score=y_score[has_label].astype(np.float64),
+        threshold=threshold[has_label],
+        units=replace(units, unit=units.unit[has_label]),
+        of_units=of_units,
+    )
 
+    overall: dict[str, Overall] = {}
     by: dict[tuple[str, str], Disaggregation] = {}
-    groupings = (everyone(len(y_true)), *sensitive_features)
-    for grouping, of_units in zip(groupings, (everyone(len(units.patient)), *units.sensitive_features), strict=True):
-        slots, count = of_units.slots, len(of_units.slot_names)
+    for attribute, grouping in enumerate((everyone(len(y_true)), *sensitive_features)):
+        slots, count = of_units[attribute].slots, len(reported_names(grouping))
         excluded = np.bincount(slots[units.unit[~has_label]], minlength=count)
         no_threshold = np.bincount(slots[units.unit[has_label & np.isnan(threshold)]], minlength=count) > 0
-        estimates = _estimates(label, slots, count, no_threshold, placed if grouping.attribute == "" else None)
-        for metric, values in estimates.items():
-            counts = _counts(metric, label.sums, slots, count, excluded)
-            overall = by.get((metric, ""))
-            by[metric, grouping.attribute] = disaggregation(
-                metric, grouping, values, counts, overall=overall, minimums=minimums
-            )
+        counts = _counts(label.sums, slots, count, excluded)
+        for metric, values in _estimates(label, attribute, slots, count, no_threshold).items():
+            known = overall.get(metric)
+            part = disaggregation(metric, grouping, values, counts[metric], overall=known, minimums=minimums)
+            by[metric, grouping.attribute] = part
+            overall.setdefault(metric, Overall(part.overall_cell, values))
     return Classification(label.sums, by)
 
 
@@ -106,14 +111,19 @@ def _require_valid(y_true: NDArray[np.int8], y_score: Floats, threshold: Floats,
 
 
 def _label(
-    truth: NDArray[np.int8], score: Floats, threshold: Floats, units: Units, has_label: NDArray[np.bool_]
-) -> tuple[_Label, Placements]:
-    truth, score = truth.astype(np.int8), score.astype(np.float64)
-    labelled = replace(units, unit=units.unit[has_label])
-    ranked = ranked_records(truth, score, labelled.unit)
-    placed = placements(ranked, np.zeros(len(units.patient), dtype=np.int64), 1)
+    *,
+    truth: NDArray[np.int8],
+    score: Floats,
+    threshold: Floats,
+    units: Units,
+    of_units: tuple[Grouping, ...],
+) -> _Label:
+    """``of_units`` are attributes of the units, everyone first."""
+    ranked = ranked_records(truth, score, units.unit)
+    names = [reported_names(grouping) for grouping in of_units]
+    placed = placements(ranked, [grouping.slots for grouping in of_units], [len(each) for each in names])
     called = score >= threshold
-    sums = labelled.sums(
+    sums = units.sums(
         {
             "records": np.ones(len(truth)),
             "positives": truth == 1,
@@ -123,29 +133,28 @@ def _label(
             "brier": (score - truth) ** 2,
         }
     )
-    positives, negatives = max(int(placed.positives.sum()), 1), max(int(placed.negatives.sum()), 1)
-    above = placed.wins / (2.0 * negatives)
-    below = placed.negatives * float(placed.positives.any()) - placed.losses / (2.0 * positives)
+    positives, negatives = max(int(placed.group_positives[0]), 1), max(int(placed.group_negatives[0]), 1)
+    lower = placed.wins / (2.0 * negatives)
+    losses = placed.wins - placed.net[:, 0]
+    higher = np.where(placed.group_positives[0] > 0, placed.negatives - losses / (2.0 * positives), 0.0)
     sums = replace(
         sums,
         columns=(*sums.columns, "positive_placements", "negative_placements"),
-        values=np.column_stack([sums.values, above, below]),
+        values=np.column_stack([sums.values, lower, higher]),
     )
-    return _Label(truth, score, labelled, ranked, sums), placed
+    return _Label(truth, score, units, placed, sums)
 
 
 def _estimates(
-    label: _Label, slots: Codes, count: int, no_threshold: NDArray[np.bool_], placed: Placements | None
+    label: _Label, attribute: int, slots: Codes, count: int, no_threshold: NDArray[np.bool_]
 ) -> dict[str, Estimates]:
-    sums = label.sums
-
     def ratio(numerator: str, denominator: str) -> Estimates:
-        return ratio_of_sums(sums, numerator, denominator, slots=slots, count=count, scale="wilson")
+        return ratio_of_sums(label.sums, numerator, denominator, slots=slots, count=count, scale="wilson")
 
     tpr = _without(ratio("true_positives", "positives"), no_threshold)
     fpr = _without(ratio("false_positives", "negatives"), no_threshold)
     return {
-        "auroc": auroc_estimates(label.ranked, sums, slots, count, placed),
+        "auroc": auroc_estimates(label.placed, attribute, label.units, slots, count),
         "tpr": tpr,
         "fpr": fpr,
         "balanced_accuracy": balanced_accuracy(tpr, fpr),
@@ -164,12 +173,12 @@ def _without(rates: Estimates, no_threshold: NDArray[np.bool_]) -> Estimates:
     return replace(rates, value=np.where(no_threshold, np.nan, rates.value), influence=influence)
 
 
-def _counts(metric: str, sums: PatientSums, slots: Codes, count: int, excluded: Codes) -> Counts:
+def _counts(sums: PatientSums, slots: Codes, count: int, excluded: Codes) -> dict[str, Counts]:
     def total(column: str) -> Codes:
         return np.bincount(slots, weights=sums.column(column), minlength=count).astype(np.int64)
 
     records, positives, negatives = total("records"), total("positives"), total("negatives")
     fewer = np.minimum(positives, negatives)
-    cases = {"tpr": positives, "fpr": negatives, "auroc": fewer, "balanced_accuracy": fewer}.get(metric, records)
+    cases = {"tpr": positives, "fpr": negatives, "auroc": fewer, "balanced_accuracy": fewer}
     patients = deciding_patients(sums.column("records"), sums.patient, slots, count)
-    return Counts(records, patients, positives, excluded, cases)
+    return {metric: Counts(records, patients, positives, excluded, cases.get(metric, records)) for metric in METRICS}

@@ -13,7 +13,7 @@ from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.estimates import ratio_of_sums
 from services.maths.fairness.groups import Grouping, everyone
 from services.maths.fairness.metrics.auroc import deciding_patients
-from services.maths.fairness.metrics.measured import Counts, disaggregation
+from services.maths.fairness.metrics.measured import Counts, Overall, disaggregation, reported_names
 from services.maths.fairness.sums import PatientSums, units_of
 
 
@@ -49,17 +49,18 @@ def disaggregate_mean(
     finite = np.isfinite(values)
     sums = units.sums({"value": np.where(finite, values, 0.0), "records": finite})
 
+    of_units = (everyone(len(units.patient)), *units.sensitive_features)
+
+    overall: Overall | None = None
     by: dict[tuple[str, str], Disaggregation] = {}
-    groupings = (everyone(len(values)), *sensitive_features)
-    for grouping, of_units in zip(groupings, (everyone(len(units.patient)), *units.sensitive_features), strict=True):
-        slots, count = of_units.slots, len(of_units.slot_names)
-        estimates = ratio_of_sums(sums, "value", "records", slots=slots, count=count, scale="identity")
+    for attribute, grouping in enumerate((everyone(len(values)), *sensitive_features)):
+        slots, count = of_units[attribute].slots, len(reported_names(grouping))
+        means = ratio_of_sums(sums, "value", "records", slots=slots, count=count, scale="identity")
         records = np.bincount(slots, weights=sums.column("records"), minlength=count).astype(np.int64)
         patients = deciding_patients(sums.column("records"), sums.patient, slots, count)
         excluded = np.bincount(slots[units.unit[~finite]], minlength=count)
         counts = Counts(records, patients, None, excluded, records)
-        overall = by.get((metric, ""))
-        by[metric, grouping.attribute] = disaggregation(
-            metric, grouping, estimates, counts, overall=overall, minimums=minimums
-        )
+        part = disaggregation(metric, grouping, means, counts, overall=overall, minimums=minimums)
+        by[metric, grouping.attribute] = part
+        overall = overall or Overall(part.overall_cell, means)
     return Means(sums, by)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.maths.fairness.cells import Cell, Minimums, cell_state, reported
+from services.maths.fairness.cells import Cell, Minimums, cell_state
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.estimates import Estimates, everywhere
 from services.maths.fairness.groups import Codes, Grouping
@@ -24,30 +24,39 @@ class Counts:
     cases: Codes
 
 
+@dataclass(frozen=True)
+class Overall:
+    """The cell of everyone and its estimates, one column."""
+
+    cell: Cell
+    estimates: Estimates
+
+
 def disaggregation(
     metric: str,
     grouping: Grouping,
     groups: Estimates,
     counts: Counts,
     *,
-    overall: Disaggregation | None,
+    overall: Overall | None,
     minimums: Minimums,
 ) -> Disaggregation:
     """The cells of one metric by one attribute, beside everyone's.
 
-    ``groups`` and ``counts`` are over ``grouping.slot_names``; ``overall`` is the disaggregation of the one group that
-    holds everyone, None for that one itself.
+    ``groups`` and ``counts`` are over ``reported_names(grouping)``; ``overall`` is None where everyone is the group.
     """
-    cells = _cells(grouping.slot_names, groups, counts, minimums)
-    kept = reported(cells)
-    columns = [place for place, cell in enumerate(cells) if cell in kept]
-    if overall is None:
-        return Disaggregation(metric, kept, kept[0], grouping, groups.take(columns * 2))
-    estimates = everywhere(groups if len(columns) == len(cells) else groups.take(columns), overall.estimates.take([0]))
-    return Disaggregation(metric, kept, overall.overall_cell, grouping, estimates)
+    cells = _cells(reported_names(grouping), groups, counts, minimums)
+    overall = overall or Overall(cells[0], groups)
+    estimates = everywhere(groups, overall.estimates)
+    return Disaggregation(metric, cells, overall.cell, grouping, estimates)
 
 
-def _cells(names: tuple[str, ...], groups: Estimates, counts: Counts, minimums: Minimums) -> list[Cell]:
+def reported_names(grouping: Grouping) -> tuple[str, ...]:
+    """Every level, since an empty one is a finding, and "(missing)" if it has records."""
+    return grouping.slot_names if (grouping.codes < 0).any() else grouping.groups
+
+
+def _cells(names: tuple[str, ...], groups: Estimates, counts: Counts, minimums: Minimums) -> tuple[Cell, ...]:
     low, high = limits(groups)
     rows = zip(names, groups.value, groups.standard_error, low, high, groups.patients, strict=True)
     cells = []
@@ -67,7 +76,7 @@ def _cells(names: tuple[str, ...], groups: Estimates, counts: Counts, minimums: 
                 ci_high=_known(highest),
             )
         )
-    return cells
+    return tuple(cells)
 
 
 def _known(value: float) -> float | None:
