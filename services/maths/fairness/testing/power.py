@@ -6,6 +6,8 @@ and it is paid in detectable gaps.
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 from scipy import stats
 
@@ -14,7 +16,13 @@ from services.maths.fairness.sums import Floats
 POWER = 0.8
 
 
-def minimum_detectable_gap(standard_error: float | Floats, critical: float, power: float = POWER) -> float | Floats:
+@overload
+def minimum_detectable_gap(standard_error: float, critical: float, power: float = ...) -> float: ...
+@overload
+def minimum_detectable_gap(standard_error: Floats, critical: Floats | float, power: float = ...) -> Floats: ...
+def minimum_detectable_gap(
+    standard_error: float | Floats, critical: float | Floats, power: float = POWER
+) -> float | Floats:
     """Smallest true difference that is found with this power: (critical + z_power) × standard error, in metric units.
 
     ``standard_error`` is that of the tested difference (group minus everyone). 0 only where the standard error is 0.
@@ -24,7 +32,11 @@ def minimum_detectable_gap(standard_error: float | Floats, critical: float, powe
     return (critical + float(stats.norm.ppf(power))) * standard_error
 
 
-def power_of(gap: float | Floats, standard_error: float | Floats, critical: float) -> float | Floats:
+@overload
+def power_of(gap: float, standard_error: float, critical: float) -> float: ...
+@overload
+def power_of(gap: Floats, standard_error: Floats, critical: Floats | float) -> Floats: ...
+def power_of(gap: float | Floats, standard_error: float | Floats, critical: float | Floats) -> float | Floats:
     """Probability of finding a true difference ``gap``, either sign, with a two-sided test at this critical value."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shift = np.abs(gap) / np.asarray(standard_error, dtype=np.float64)
