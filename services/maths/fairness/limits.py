@@ -26,8 +26,13 @@ def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats,
     identity: value ± t se. logit: the same for log(v / (1 - v)), back-transformed (AUROC). wilson: Wilson's score
     interval with the effective number of records v (1 - v) / se², t in place of z (Korn and Graubard 1998). log: the
     same for log(v). A cell without observed variance (a rate of 0 or 1, an AUROC of 1, equal scores) gets Wilson's
-    interval with its number of patients, since "no variance seen" is not "no variance". A mean of a single patient has
-    no limits (NaN): nothing bounds what the next patient would show.
+    interval with its effective number of patients, since "no variance seen" is not "no variance". A mean of a single
+    patient has no limits (NaN): nothing bounds what the next patient would show.
+
+    Coverage of 95 % limits in simulations of 6,000 data sets (tests/maths/fairness/test_coverage.py): AUROC .80 and .92
+    with 12, 30 and 90 positives .938 to .957; a rate of .95 with 8 and 20 patients, two images each, .971 and .964; a
+    rate of .70 .987 and .967. Bounding the design effect between 1 and the mean cluster size changed none of these by
+    more than .003, so it is left as observed.
     """
     critical = normal_critical() if critical is None else critical
     undefined = np.isnan(estimates.value)
@@ -46,15 +51,22 @@ def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats,
         return value / factor, value * factor
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = value * (1.0 - value)
-        effective = np.where(error > 0, spread / error**2, estimates.patients)
-        wilson = _wilson(value, np.where(spread > 0, effective, estimates.patients), multiplier)
+        regular = (spread > 0) & (error > 0)
+        wilson = _wilson(value, np.where(regular, spread / error**2, effective_patients(estimates)), multiplier)
         if estimates.scale == "wilson":
             return wilson
         centre, reach = np.log(value / (1.0 - value)), multiplier * error / spread
-        regular = (spread > 0) & (error > 0)
         low = np.where(regular, 1.0 / (1.0 + np.exp(reach - centre)), wilson[0])
         high = np.where(regular, 1.0 / (1.0 + np.exp(-reach - centre)), wilson[1])
     return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+
+
+def effective_patients(estimates: Estimates) -> Floats:
+    """(G,) 1 / sum of squared shares (Kish), at most the deciding patients: what a rate is worth if every patient's
+    images always agree."""
+    squares = np.asarray(estimates.share.power(2).sum(axis=0)).ravel()
+    with np.errstate(divide="ignore"):
+        return np.minimum(1.0 / squares, np.maximum(estimates.patients, 1))
 
 
 def t_multiplier(estimates: Estimates, critical: float) -> Floats:

@@ -76,23 +76,29 @@ def ece_estimates(
     """
     place = slots[units.unit] * BINS + bin_of(y_score)
     excess = y_score - y_true
-    signed = np.bincount(place, weights=excess, minlength=count * BINS)
-    counts = np.bincount(place, minlength=count * BINS).reshape(count, BINS)
-    positives = np.bincount(place, weights=y_true, minlength=count * BINS).reshape(count, BINS)
 
-    columns = {"excess": np.sign(signed)[place] * excess, "records": np.ones(len(y_score))}
-    sums = units.sums(columns)
+    def by_bin(values: Floats) -> Floats:
+        added: Floats = np.bincount(place, weights=values, minlength=count * BINS).astype(np.float64)
+        return added.reshape(count, BINS)
+
+    signed = by_bin(excess)
+    sums = units.sums({"excess": np.sign(signed).ravel()[place] * excess, "records": np.ones(len(y_score))})
     estimates = ratio_of_sums(sums, "excess", "records", slots=slots, count=count, scale="identity")
-    records = np.maximum(counts.sum(axis=1), 1)[:, None]
+
+    records = np.maximum(np.bincount(slots[units.unit], minlength=count), 1)[:, None]
+    mean = signed / records
     patient_slot = units.patient[units.unit] * count + slots[units.unit]
-    squares = _squares(patient_slot, place, excess, signed.reshape(count, BINS) / records)
     inflation = (np.maximum(estimates.patients, 2) / estimates.degrees)[:, None]
-    # No bin is surer than independent records with one more positive and one more negative would be: a bin in which
-    # all scores and labels are alike shows no variance, and has some.
+    clustered = _squares(patient_slot, place, excess, mean) * inflation
+    independent = by_bin(excess**2) - 2.0 * mean * signed + mean**2 * records
+    design_effect = np.divide(clustered, independent, out=np.ones_like(clustered), where=independent > 0)
+    # No bin is surer than records whose rate is the one that the scores say, or the observed one with one more
+    # positive and one more negative: where hardly a record is positive, the variance seen is too small.
+    counts, positives = by_bin(np.ones(len(y_score))), by_bin(np.asarray(y_true, dtype=np.float64))
     rate = (positives + 1.0) / (counts + 2.0)
-    variance = np.maximum(squares * inflation, counts * rate * (1.0 - rate)) / records**2
-    bands = CalibrationBands(np.abs(signed.reshape(count, BINS)) / records, np.sqrt(variance), estimates.degrees)
-    return replace(estimates, own_limits=bands)
+    expected = np.maximum(by_bin(y_score * (1.0 - y_score)), counts * rate * (1.0 - rate))
+    variance = np.maximum(clustered, expected * np.maximum(design_effect, 1.0)) / records**2
+    return replace(estimates, own_limits=CalibrationBands(np.abs(mean), np.sqrt(variance), estimates.degrees))
 
 
 def _squares(patient_slot: Codes, place: Codes, excess: Floats, mean: Floats) -> Floats:
