@@ -15,8 +15,10 @@ import pandas as pd
 
 from services.maths.fairness.cells import Cell
 from services.maths.fairness.estimates import Estimates
+from services.maths.fairness.gaps.simultaneous import joint_limits, magnitudes, max_pair_interval
 from services.maths.fairness.groups import MISSING, Grouping
 from services.maths.fairness.limits import difference_limits, limits
+from services.maths.fairness.logarithms import logarithm
 from services.maths.fairness.sums import Floats
 
 Method = Literal["between_groups", "to_overall", "to_reference"]
@@ -131,6 +133,56 @@ class Disaggregation:
         pairs = np.array([np.minimum(values, base), np.maximum(values, base)])
         return float("nan") if not pairs[1].all() else float((pairs[0] / pairs[1]).min())
 
+    def difference_ci(
+        self,
+        method: Method = "between_groups",
+        *,
+        normals: Floats,
+        groups: Sequence[str] | None = None,
+        reference: str | None = None,
+    ) -> tuple[float, float]:
+        """95 % interval of ``difference``: it contains 0 when no two of the groups compared are apart.
+
+        ``normals`` are draws of ``gaps.simultaneous.standard_normals``. Bands that hold for all the differences at once
+        are turned into an interval of the largest; resampling the largest would never reach 0. (NaN, NaN) where the
+        difference has no value.
+        """
+        return self._interval(self.estimates, method, normals, groups, reference)
+
+    def ratio_ci(
+        self,
+        method: Method = "between_groups",
+        *,
+        normals: Floats,
+        groups: Sequence[str] | None = None,
+        reference: str | None = None,
+    ) -> tuple[float, float]:
+        """95 % interval of ``ratio``, as ``difference_ci`` on the logarithms: it contains 1 when no two are apart."""
+        if np.isnan(self.ratio(method, groups=groups, reference=reference)):
+            return float("nan"), float("nan")
+        low, high = self._interval(logarithm(self.estimates), method, normals, groups, reference)
+        return float(np.exp(-high)), float(np.exp(-low))
+
+    def _interval(
+        self,
+        estimates: Estimates,
+        method: Method,
+        normals: Floats,
+        groups: Sequence[str] | None,
+        reference: str | None,
+    ) -> tuple[float, float]:
+        columns = self.columns(self.comparable_groups if groups is None else groups)
+        against = [] if method == "between_groups" else [self._base_column(method, reference)]
+        chosen = estimates.take([*(column for column in columns if column not in against), *against])
+        if len(columns) < 2 or np.isnan(chosen.value).any():
+            return float("nan"), float("nan")
+        if not against:
+            return max_pair_interval(chosen, normals)
+        others = len(chosen.value) - 1
+        contrasts = np.column_stack([np.eye(others), np.full(others, -1.0)])
+        low, high = magnitudes(*joint_limits(chosen, contrasts, normals))
+        return float(low.max()), float(high.max())
+
     @property
     def _names(self) -> list[str]:
         return [cell.group for cell in self.cells]
@@ -139,8 +191,11 @@ class Disaggregation:
         return self.estimates.value[self.columns(self.comparable_groups if groups is None else groups)]
 
     def _against(self, method: Method, reference: str | None) -> float:
+        return float(self.estimates.value[self._base_column(method, reference)])
+
+    def _base_column(self, method: Method, reference: str | None) -> int:
         if method == "to_overall":
-            return self.overall
+            return len(self.cells)
         if reference is None:
             raise ValueError("to_reference needs the name of the reference group")
-        return float(self.estimates.value[self.columns([reference])[0]])
+        return self.columns([reference])[0]
