@@ -10,6 +10,7 @@ pipelines read the same patients: sums of products give the covariances as well,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -65,7 +66,7 @@ class Estimates:
         """(G,) degrees of freedom, at least 1."""
         return np.maximum(self.patients - 1, 1)
 
-    @property
+    @cached_property
     def covariance(self) -> Floats:
         """(G, G) covariance of the values, standard errors inflated by sqrt(K_g / (K_g - 1)); NaN where undefined."""
         inflation = np.sqrt(np.maximum(self.patients, 2) / self.degrees)
@@ -76,7 +77,7 @@ class Estimates:
         covariance[:, undefined] = np.nan
         return covariance
 
-    @property
+    @cached_property
     def standard_error(self) -> Floats:
         """(G,) patient-clustered standard errors."""
         squares = np.asarray(self.influence.power(2).sum(axis=0)).ravel()

@@ -1,51 +1,126 @@
-"""Gaps between groups. Each is a short function over disaggregations of the same records by the same attribute.
+"""The named gaps between groups: raw value, what chance alone would show, corrected value and interval.
 
-Only groups that are comparable (ok or wide) in every metric of the definition take part; with fewer than two of them a
-gap is NaN. With more than two groups every difference is largest minus smallest.
+A gap is the largest difference between two groups on some scale, so it grows with the number of groups and the size of
+their errors even where all groups are equal. Hence four numbers: the raw gap, its expected value under equality (noise
+floor), the gap less its bias, and an interval that contains "equal" when it should.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from services.maths.fairness.disaggregation import Disaggregation
+from services.maths.fairness.estimates import Estimates, everywhere
+from services.maths.fairness.gaps import ratios, shrinkage
+from services.maths.fairness.gaps.comparisons import DIFFERENCE, ERROR_RATIO, PERCENT, Comparison, Reduction, blocks
+from services.maths.fairness.gaps.half_sums import half_sum_interval
+from services.maths.fairness.gaps.simultaneous import (
+    critical_of,
+    deviations,
+    steady_covariance,
+    unordered_pairs,
+    widest_interval,
+)
+from services.maths.fairness.sums import Floats
+
+Numbers = tuple[float, float, float, float, float]
+NOTHING: Numbers = (math.nan,) * 5
+
+BETWEEN_GROUP_SD = "between_group_sd"
 
 
-def eodd_half(tpr: Disaggregation, fpr: Disaggregation) -> float:
-    """Equalised-odds difference as a half-sum: (max-min TPR + max-min FPR) / 2. Zero means equal error rates."""
-    groups = shared_groups(tpr, fpr)
-    return (tpr.difference(groups=groups) + fpr.difference(groups=groups)) / 2.0
+@dataclass(frozen=True)
+class Definition:
+    """A named gap: the metrics it is made of, how two groups are compared, and how the metrics' ranges are joined."""
+
+    name: str
+    metrics: tuple[str, ...]
+    comparison: Comparison = DIFFERENCE
+    reduction: Reduction = "largest"
+
+    @property
+    def metric(self) -> str:
+        return ",".join(self.metrics)
 
 
-def eodd_worst(tpr: Disaggregation, fpr: Disaggregation) -> float:
-    """Equalised-odds difference, worst case: the larger of max-min TPR and FPR (Fairlearn). Zero means equal."""
-    groups = shared_groups(tpr, fpr)
-    return max(tpr.difference(groups=groups), fpr.difference(groups=groups))
+DEFINITIONS = (
+    Definition("max_min", ("auroc",)),
+    # Half the sum of both ranges, as reconstruction studies report it, and the larger of them, as Fairlearn does.
+    Definition("eodd_half", ("tpr", "fpr"), reduction="half_sum"),
+    Definition("eodd_worst", ("tpr", "fpr")),
+    Definition("eop", ("tpr",)),
+    Definition("max_min", ("balanced_accuracy",)),
+    Definition("max_min", ("prevalence",)),
+    Definition("max_min", ("brier",)),
+    Definition("max_min", ("ece",)),
+    Definition("ser", ("dice",), ERROR_RATIO),
+    Definition("delta_dice", ("dice",)),
+    Definition("max_min", ("psnr",)),
+    Definition("percent_max_min", ("psnr",), PERCENT),
+    Definition("max_min", ("ssim_gaussian11",)),
+    Definition("max_min", ("lpips_alex",)),
+    Definition("max_min", ("lpips_vgg",)),
+)
+SPREADS = tuple(Definition(BETWEEN_GROUP_SD, (metric,)) for metric in ("auroc", "tpr", "fpr", "dice", "psnr"))
 
 
-def eop(tpr: Disaggregation) -> float:
-    """Equal-opportunity difference: max-min TPR. Zero means that cases are found equally often in every group."""
-    return tpr.difference()
+@dataclass(frozen=True)
+class Gap:
+    """One gap of one attribute. Numbers are in the metric's unit (ratio for ser, percent for percent_max_min).
+
+    Attributes:
+        metric: the definition's metrics, joined by a comma.
+        estimate: the raw gap; 0 (1 for ser) means equal. None with fewer than two comparable groups, and where a
+            ratio is refused because its denominator may be 0.
+        noise_floor: what the raw gap would be on average if all groups were equal and measured as well as they are.
+        corrected: the raw gap less its bias at the shrunken estimates, never below equality.
+        ci_low, ci_high: 95 % limits of the true gap.
+        groups: those that took part.
+        excluded_groups: those that could not, since some metric says too little there.
+    """
+
+    definition: str
+    metric: str
+    attribute: str
+    estimate: float | None
+    noise_floor: float | None
+    corrected: float | None
+    ci_low: float | None
+    ci_high: float | None
+    groups: tuple[str, ...]
+    excluded_groups: tuple[str, ...]
 
 
-def ser(dice: Disaggregation) -> float:
-    """Segmentation error ratio: (1 - min Dice) / (1 - max Dice). One means equal; NaN when a group's mean Dice is 1."""
-    means = dice.by_group[list(dice.comparable_groups)]
-    if len(means) < 2 or means.max() >= 1.0:
-        return math.nan
-    return float((1.0 - means.min()) / (1.0 - means.max()))
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of a definition in G groups, side by side: one column of ``estimates`` per metric and group."""
 
+    estimates: Estimates
+    parts: int
+    normals: Floats
 
-def delta_dice(dice: Disaggregation) -> float:
-    """Max-min of the groups' mean Dice. Zero means equal overlap."""
-    return dice.difference()
+    @cached_property
+    def covariance(self) -> Floats:
+        return steady_covariance(self.estimates)
 
+    @cached_property
+    def drawn(self) -> Floats:
+        """(parts * G, draws) errors of the estimates, drawn from their joint normal limit."""
+        return deviations(self.covariance, self.normals)
 
-def max_min(metric: Disaggregation) -> float:
-    """Largest minus smallest over the groups. Zero means equal."""
-    return metric.difference()
+    @cached_property
+    def shrunken(self) -> Floats:
+        """(parts * G,) empirical-Bayes estimates, each metric by itself."""
+        count = len(self.estimates.value) // self.parts
+        each = [slice(start, start + count) for start in range(0, len(self.estimates.value), count)]
+        return np.concatenate(
+            [shrinkage.shrunken_values(self.estimates.value[at], self.covariance[at, at]) for at in each]
+        )
 
 
 def shared_groups(*disaggregations: Disaggregation) -> tuple[str, ...]:
@@ -54,51 +129,114 @@ def shared_groups(*disaggregations: Disaggregation) -> tuple[str, ...]:
     return tuple(g for g in first.comparable_groups if all(g in other.comparable_groups for other in others))
 
 
-@dataclass(frozen=True)
-class Definition:
-    """A named gap: the metrics it is made of and the function over their disaggregations."""
-
-    name: str
-    metrics: tuple[str, ...]
-    function: Callable[..., float]
+def excluded_groups(groups: tuple[str, ...], disaggregation: Disaggregation) -> tuple[str, ...]:
+    """Cells that are none of ``groups``, "(missing)" included."""
+    return tuple(cell.group for cell in disaggregation.cells if cell.group not in groups)
 
 
-DEFINITIONS = (
-    Definition("max_min", ("auroc",), max_min),
-    Definition("eodd_half", ("tpr", "fpr"), eodd_half),
-    Definition("eodd_worst", ("tpr", "fpr"), eodd_worst),
-    Definition("eop", ("tpr",), eop),
-    Definition("max_min", ("balanced_accuracy",), max_min),
-    Definition("ser", ("dice",), ser),
-    Definition("delta_dice", ("dice",), delta_dice),
-    Definition("max_min", ("psnr",), max_min),
-    Definition("max_min", ("ssim_gaussian11",), max_min),
-)
+def gaps_of(by_metric: Mapping[str, Disaggregation], normals: Floats) -> list[Gap]:
+    """Every gap whose metrics are present, in the order of ``DEFINITIONS``, then the between-group SDs.
 
-
-@dataclass(frozen=True)
-class Gap:
-    """``metric`` joins the definition's metrics by a comma; ``groups`` took part, ``excluded_groups`` could not."""
-
-    definition: str
-    metric: str
-    attribute: str
-    estimate: float | None
-    groups: tuple[str, ...]
-    excluded_groups: tuple[str, ...]
-
-
-def gaps_of(by_metric: Mapping[str, Disaggregation]) -> list[Gap]:
-    """Every gap whose metrics are present, in the order of ``DEFINITIONS``. All disaggregations share one attribute."""
+    All disaggregations share one attribute and the patients. A between-group SD needs ``MANY_GROUPS`` comparable
+    groups; with fewer it is left out. ``normals`` come from ``standard_normals``.
+    """
     gaps = []
-    for definition in DEFINITIONS:
+    known: dict[tuple[tuple[str, ...], Comparison], Measured] = {}
+    for definition in (*DEFINITIONS, *SPREADS):
         if not all(metric in by_metric for metric in definition.metrics):
             continue
         parts = [by_metric[metric] for metric in definition.metrics]
-        value = definition.function(*parts)
         groups = shared_groups(*parts)
-        excluded = tuple(cell.group for cell in parts[0].cells if cell.group not in groups)
-        estimate = None if math.isnan(value) else value
-        metric = ",".join(definition.metrics)
-        gaps.append(Gap(definition.name, metric, parts[0].attribute, estimate, groups, excluded))
+        if definition in SPREADS and len(groups) < shrinkage.MANY_GROUPS:
+            continue
+        numbers = NOTHING
+        if len(groups) >= 2:
+            key = (definition.metrics, definition.comparison)
+            if key not in known:
+                known[key] = _measured(parts, groups, definition, normals)
+            numbers = _numbers(definition, known[key], parts, groups)
+        gaps.append(_gap(definition, parts[0], numbers, groups))
     return gaps
+
+
+def _gap(definition: Definition, part: Disaggregation, numbers: Numbers, groups: tuple[str, ...]) -> Gap:
+    estimate, noise_floor, corrected, low, high = (known_or_none(number) for number in numbers)
+    excluded = excluded_groups(groups, part)
+    return Gap(
+        definition.name,
+        definition.metric,
+        part.attribute,
+        estimate,
+        noise_floor,
+        corrected,
+        low,
+        high,
+        groups,
+        excluded,
+    )
+
+
+def known_or_none(number: float) -> float | None:
+    """The number, or None for NaN."""
+    return None if math.isnan(number) else number
+
+
+def chosen(disaggregation: Disaggregation, groups: tuple[str, ...]) -> Estimates:
+    """Estimates of the groups, in their order."""
+    return disaggregation.estimates.take(disaggregation.columns(groups))
+
+
+def side_by_side(parts: Sequence[Disaggregation], groups: tuple[str, ...]) -> Estimates:
+    """The groups' estimates of one metric, or of several beside one another."""
+    estimates = [chosen(part, groups) for part in parts]
+    return estimates[0] if len(estimates) == 1 else everywhere(*estimates)
+
+
+def _measured(
+    parts: list[Disaggregation], groups: tuple[str, ...], definition: Definition, normals: Floats
+) -> Measured:
+    joined = side_by_side(parts, groups)
+    if not definition.comparison.defined(joined):
+        return Measured(joined, 0, normals)
+    return Measured(definition.comparison.on_scale(joined), len(parts), normals)
+
+
+def _numbers(
+    definition: Definition, measured: Measured, parts: list[Disaggregation], groups: tuple[str, ...]
+) -> Numbers:
+    """Raw gap, noise floor, corrected gap, lower and upper limit; all NaN where the comparison is refused."""
+    if measured.parts == 0:
+        return NOTHING
+    if definition.name == BETWEEN_GROUP_SD:
+        return _spread(measured)
+
+    def gap(values: Floats) -> Floats:
+        return definition.comparison.gap(values, measured.parts, definition.reduction)
+
+    raw, expected = float(gap(measured.estimates.value)), gap(measured.drawn)
+    shrunken = measured.shrunken
+    bias = float(gap(shrunken[:, None] + measured.drawn).mean()) - float(gap(shrunken))
+    corrected = max(raw - bias, definition.comparison.equal)
+    return raw, float(expected.mean()), corrected, *_interval(definition, measured, parts, groups)
+
+
+def _interval(
+    definition: Definition, measured: Measured, parts: list[Disaggregation], groups: tuple[str, ...]
+) -> tuple[float, float]:
+    pairs = blocks(unordered_pairs(len(groups)), len(groups), measured.parts)
+    critical = critical_of(measured.covariance, measured.drawn)
+    if definition.comparison is PERCENT:
+        return ratios.percent_interval(chosen(parts[0], groups), pairs[0], critical)
+    if definition.reduction == "half_sum":
+        return half_sum_interval(measured.estimates, pairs, critical)
+    apart = np.array(widest_interval(measured.estimates, np.concatenate(pairs), critical))
+    low, high = definition.comparison.outcome(apart)
+    return float(low), float(high)
+
+
+def _spread(measured: Measured) -> Numbers:
+    values, covariance = measured.estimates.value, measured.covariance
+    estimate = shrinkage.between_group_sd(values, covariance)
+    by_chance = shrinkage.between_group_variance(measured.drawn, covariance)
+    floor = float(np.sqrt(np.maximum(by_chance, 0.0)).mean())
+    return estimate, floor, estimate, *shrinkage.between_group_sd_interval(values, covariance)

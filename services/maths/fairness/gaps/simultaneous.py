@@ -78,24 +78,36 @@ def contrasts_of(pairs: Pairs, count: int) -> Floats:
     return weights
 
 
+def steady_covariance(estimates: Estimates) -> Floats:
+    """(G, G) covariance in which a rate or AUROC without observed variance gets that of its Wilson interval.
+
+    Twenty found of twenty is not known without error; where its error matters, so must a value like it.
+    """
+    covariance = estimates.covariance.copy()
+    still = np.flatnonzero(np.diag(covariance) == 0)
+    if len(still):
+        low, high = limits(estimates)
+        covariance[still, still] = ((high - low)[still] / (2 * normal_critical())) ** 2
+    return covariance
+
+
 def critical_value(covariance: Floats, pairs: Pairs, normals: Floats, confidence: float = CONFIDENCE) -> float:
     """Critical value of the largest |difference| / se over the pairs; see ``critical_of``."""
-    return critical_of(covariance, normals)(pairs, confidence)
+    return critical_of(covariance, deviations(covariance, normals))(pairs, confidence)
 
 
-def critical_of(covariance: Floats, normals: Floats) -> Critical:
-    """A function (pairs, confidence) -> two-sided critical value that draws from (G, G) ``covariance`` once.
+def critical_of(covariance: Floats, drawn: Floats) -> Critical:
+    """A function (pairs, confidence) -> two-sided critical value, from (G, draws) ``deviations`` of the covariance.
 
     The value is on the normal scale; a cell turns it into its own t quantile (``limits.t_multiplier``). It is never
     below the critical value of one contrast by itself, which is what one pair gets.
     """
-    drawn = deviations(covariance, normals)
+    variance = np.diag(covariance)
 
     def critical(pairs: Pairs, confidence: float) -> float:
-        variance = np.diag(covariance)
-        squares = variance[pairs[:, 0]] + variance[pairs[:, 1]] - 2 * covariance[pairs[:, 0], pairs[:, 1]]
-        # A pair without any variance does not move; its studentised difference is no part of the maximum.
-        moving = squares > 1e-12 * (variance[pairs[:, 0]] + variance[pairs[:, 1]])
+        apart = variance[pairs[:, 0]] + variance[pairs[:, 1]]
+        squares = apart - 2 * covariance[pairs[:, 0], pairs[:, 1]]
+        moving = squares > 1e-12 * apart  # a pair without any variance is no part of the maximum
         return _quantile(drawn, pairs[moving], np.sqrt(squares[moving]), confidence)
 
     return critical
@@ -138,20 +150,25 @@ def simultaneous_limits(
     estimates: Estimates, pairs: Pairs, normals: Floats, confidence: float = CONFIDENCE
 ) -> tuple[Floats, Floats]:
     """(P,) limits of the pairs' differences that all hold at once with the confidence."""
-    return pair_limits(estimates, pairs, critical_value(estimates.covariance, pairs, normals, confidence))
+    return pair_limits(estimates, pairs, critical_value(steady_covariance(estimates), pairs, normals, confidence))
 
 
-def max_pair_interval(
-    estimates: Estimates, normals: Floats, confidence: float = CONFIDENCE, pairs: Pairs | None = None
-) -> tuple[float, float]:
-    """Interval of the largest |value[a] - value[b]| over the pairs (default: all, i.e. of largest minus smallest).
+def max_pair_interval(estimates: Estimates, normals: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of largest minus smallest value over all groups. Every group must have a value.
 
-    Every group must have a value. It contains 0 when no pair is apart at the joint critical value.
+    It contains 0 when no pair is apart at the joint critical value.
     """
-    chosen = unordered_pairs(len(estimates.value)) if pairs is None else pairs
-    critical = critical_of(estimates.covariance, normals)
+    covariance = steady_covariance(estimates)
+    critical = critical_of(covariance, deviations(covariance, normals))
+    return widest_interval(estimates, unordered_pairs(len(estimates.value)), critical, confidence)
+
+
+def widest_interval(
+    estimates: Estimates, pairs: Pairs, critical: Critical, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Interval of the largest |value[a] - value[b]| over the pairs, which may lie within several metrics."""
     return largest_interval(
-        chosen, lambda value: magnitudes(*pair_limits(estimates, chosen, value)), critical, confidence
+        pairs, lambda value: magnitudes(*pair_limits(estimates, pairs, value)), critical, confidence
     )
 
 
@@ -170,25 +187,17 @@ def largest_interval(
     With one pair this is the interval of |difference|. Over-covers where many pairs are about equally far apart, since
     step 3 then takes the largest of many upper limits.
     """
-    kept, low = select_largest(pairs, bands, critical, confidence)
-    high = bands(normal_critical(confidence))[1][kept].max()
-    return low, max(float(high), low)
+    alone = normal_critical(confidence)
+    kept, joint = np.ones(len(pairs), dtype=bool), alone
+    if len(pairs) > 1:
+        kept = possibly_largest(*bands(critical(pairs, 1.0 - SELECTION)))
+        joint = critical(pairs[kept], confidence + SELECTION)
+    low, high = float(bands(joint)[0][kept].max()), float(bands(alone)[1][kept].max())
+    return low, max(high, low)
 
 
-def select_largest(
-    pairs: Pairs, bands: Bands, critical: Critical, confidence: float = CONFIDENCE
-) -> tuple[NDArray[np.bool_], float]:
-    """(P,) which pairs may be the largest, and the lower limit of the largest; steps 1 and 2 above."""
-    if len(pairs) == 1:
-        return np.ones(1, dtype=bool), float(bands(normal_critical(confidence))[0][0])
-    kept = possibly_largest(bands(critical(pairs, 1.0 - SELECTION)))
-    low = bands(critical(pairs[kept], confidence + SELECTION))[0][kept].max()
-    return kept, float(low)
-
-
-def possibly_largest(bands: tuple[Floats, Floats]) -> NDArray[np.bool_]:
+def possibly_largest(low: Floats, high: Floats) -> NDArray[np.bool_]:
     """(P,) True where the upper limit reaches the largest of the lower limits."""
-    low, high = bands
     kept: NDArray[np.bool_] = high >= low.max()
     return kept
 
@@ -197,15 +206,25 @@ def joint_limits(
     estimates: Estimates, contrasts: Floats, normals: Floats, confidence: float = CONFIDENCE
 ) -> tuple[Floats, Floats]:
     """(C,) limits of (C, G) contrasts of the values that all hold at once with the confidence."""
-    covariance = estimates.covariance
-    drawn = contrasts @ deviations(covariance, normals)
-    squares = np.einsum("cg,gh,ch->c", contrasts, covariance, contrasts)
+    critical = contrast_critical(steady_covariance(estimates), contrasts, normals, confidence)
+    return contrast_limits(estimates, contrasts, critical)
+
+
+def contrast_critical(covariance: Floats, contrasts: Floats, normals: Floats, confidence: float = CONFIDENCE) -> float:
+    """Critical value of the largest |contrast| / se over (C, G) contrasts; as ``critical_value`` for any weights."""
+    squares = variances(contrasts, covariance)
     moving = squares > 1e-12 * (contrasts**2 @ np.diag(covariance))
     single = normal_critical(confidence)
     if moving.sum() < 2:
-        return contrast_limits(estimates, contrasts, single)
-    largest = (np.abs(drawn[moving]) / np.sqrt(squares[moving])[:, None]).max(axis=0)
-    return contrast_limits(estimates, contrasts, max(single, float(np.quantile(largest, confidence))))
+        return single
+    drawn = (contrasts[moving] / np.sqrt(squares[moving])[:, None]) @ deviations(covariance, normals)
+    return max(single, float(np.quantile(np.abs(drawn).max(axis=0), confidence)))
+
+
+def variances(contrasts: Floats, covariance: Floats) -> Floats:
+    """(C,) variances w' V w of (C, G) contrasts."""
+    squares: Floats = np.maximum(((contrasts @ covariance) * contrasts).sum(axis=1), 0.0)
+    return squares
 
 
 def contrast_limits(estimates: Estimates, contrasts: Floats, critical: float) -> tuple[Floats, Floats]:
@@ -225,5 +244,4 @@ def contrast_limits(estimates: Estimates, contrasts: Floats, critical: float) ->
     value = contrasts @ estimates.value
     down = contrasts * np.where(contrasts > 0, below, above)
     up = contrasts * np.where(contrasts > 0, above, below)
-    reach = [np.sqrt(np.maximum(np.einsum("cg,gh,ch->c", part, correlation, part), 0.0)) for part in (down, up)]
-    return value - reach[0], value + reach[1]
+    return value - np.sqrt(variances(down, correlation)), value + np.sqrt(variances(up, correlation))
