@@ -7,16 +7,19 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
-from evenhand.audit.v1 import audit_pb2, audit_service_pb2
+from evenhand.audit.v1 import audit_pb2, audit_service_pb2, plan_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from services.adapters.ledger import ChunkSpec, Ledger, Operation
 from services.adapters.object_store import ObjectStore
 from services.audit import wire
 from services.audit.chunks import REDUCE, ROWS
-from services.audit.pipeline import ResolvedAudit
+from services.audit.perceptual import Perceptual
+from services.audit.pipeline import AuditSpec, ResolvedAudit
+from services.audit.planning import Forecast, Planner
 from services.audit.resolution import resolve
 from services.audit.resources import audit_body, audit_message
 from services.audit.settings import Settings
@@ -34,6 +37,8 @@ class Audits:
         self._store = store
         self._calls = calls
         self._settings = settings
+        self._planner = Planner(store)
+        self._perceptual = Perceptual(settings.lpips_weights)
 
     async def create(self, data: bytes) -> bytes:
         """CreateAuditRequest → Operation. Operation and chunks are written in one transaction."""
@@ -42,9 +47,23 @@ class Audits:
         if repeated is not None:
             return await asyncio.to_thread(self._answer, repeated)
         manifest = await asyncio.to_thread(self._manifest, asked.spec.cohort)
-        catalogue = await self._calls.catalogue()
-        plan = resolve(asked.spec, manifest, catalogue, batch_size=self._settings.batch_size)
+        plan, _ = await self._foresee(asked.spec, manifest)
         return await asyncio.to_thread(self._create, asked, plan, manifest)
+
+    async def plan(self, data: bytes) -> bytes:
+        """PlanAuditRequest → AuditPlan. The same checks and warnings as :meth:`create`; stores nothing."""
+        spec = wire.plan_request(parsed(audit_service_pb2.PlanAuditRequest, data))
+        manifest = await asyncio.to_thread(self._manifest, spec.cohort)
+        return plan_message(*await self._foresee(spec, manifest)).SerializeToString()
+
+    async def _foresee(self, spec: AuditSpec, manifest: Mapping[str, Any]) -> tuple[ResolvedAudit, Forecast]:
+        """The plan with all its warnings, and what the cohort's counts say of each cell."""
+        catalogue = await self._calls.catalogue()
+        perceptual = await asyncio.to_thread(self._perceptual.digests, spec.quality_metrics)
+        plan = resolve(spec, manifest, catalogue, batch_size=self._settings.batch_size, perceptual=perceptual)
+        self._perceptual.check(plan)
+        forecast = await self._planner.forecast(plan, manifest)
+        return replace(plan, warnings=(*plan.warnings, *forecast.warnings)), forecast
 
     def _manifest(self, cohort: str) -> dict[str, Any]:
         body = self._ledger.get_resource(cohort)
@@ -128,6 +147,22 @@ class Audits:
 
 def _no_audit(name: str) -> NotFound:
     return NotFound(f"there is no {name}", field="name", reason="AUDIT_NOT_FOUND")
+
+
+def plan_message(plan: ResolvedAudit, forecast: Forecast) -> plan_pb2.AuditPlan:
+    return plan_pb2.AuditPlan(
+        digest=plan.digest,
+        warnings=plan.warnings,
+        cells=(_planned_cell(asdict(cell)) for cell in forecast.cells),
+        tests=forecast.tests,
+        alpha=forecast.alpha,
+        target_power=forecast.target_power,
+        assumptions=forecast.assumptions,
+    )
+
+
+def _planned_cell(plain: dict[str, Any]) -> plan_pb2.PlannedCell:
+    return plan_pb2.PlannedCell(**{**plain, "state": f"STATE_{plain['state'].upper()}"})
 
 
 def people(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,11 +23,21 @@ from services.audit import resources
 from services.audit.cohort.ingest import ingest
 from services.audit.cohort.schema import CohortSchema
 from services.audit.cohort.shards import Shard, ShardRef, read_shard
+from services.audit.perceptual import VARIANTS, Perceptual
 from services.audit.pipeline import ModelStage, ResolvedAudit, ResolvedPipeline, plan_from_dict
 from services.audit.publish import PublishTask
 from services.audit.results.formats import predictions_table, quality_table
 from services.audit.settings import Settings
-from services.audit.steps import Batch, Readings, batches, predictions_frame, quality_frame, run_batch
+from services.audit.steps import (
+    MEASURES,
+    Batch,
+    Measure,
+    Readings,
+    batches,
+    predictions_frame,
+    quality_frame,
+    run_batch,
+)
 from services.errors import DeadlineExceeded, FailedPrecondition, Overloaded, Unavailable
 from services.hosting.calls import ModelCalls
 from services.hosting.operations import stored_response
@@ -89,6 +99,7 @@ class Tools:
     settings: Settings
     shards: ShardCache
     window: asyncio.Semaphore
+    perceptual: Perceptual
 
 
 async def perform(lease: Lease, tools: Tools, all_sent: asyncio.Event) -> None:
@@ -152,9 +163,14 @@ async def _read_batches(
 ) -> list[Readings]:
     """Readings of the shard's batches in order; at most ``settings.in_flight`` are under way in the worker."""
 
+    measures = await asyncio.to_thread(_measures, plan, tools.perceptual)
+
     async def one(batch: Batch) -> Readings:
         return await patiently(
-            tools, lambda: run_batch(pipeline, batch, tools.calls, seed=plan.seed, batch_size=plan.batch_size)
+            tools,
+            lambda: run_batch(
+                pipeline, batch, tools.calls, seed=plan.seed, batch_size=plan.batch_size, measures=measures
+            ),
         )
 
     record_ids = list(shard.records["record_id"])
@@ -173,6 +189,14 @@ async def _read_batches(
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def _measures(plan: ResolvedAudit, perceptual: Perceptual) -> dict[str, Measure]:
+    """The plan's quality metrics; the weights of those that have some must be the ones that it pinned."""
+    return {
+        name: perceptual.measure(name, plan.perceptual[name]) if name in VARIANTS else MEASURES[name]
+        for name in plan.quality_metrics
+    }
 
 
 def _raise_early(under_way: list[asyncio.Task[Readings]]) -> None:

@@ -73,6 +73,9 @@ class Auditor:
     async def CreateAudit(self, request: bytes, context: Context) -> Reply:
         return await _answer(self._audits.create(request), context)
 
+    async def PlanAudit(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._audits.plan(request), context)
+
     async def GetAudit(self, request: bytes, context: Context) -> Reply:
         return await _answer(self._audits.get(request), context)
 

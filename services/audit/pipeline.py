@@ -17,6 +17,10 @@ from services.maths.pixels import PixelSpec
 
 ModelStageKind = Literal["reconstruct", "classify", "segment"]
 
+QUALITY_METRICS = ("psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg")
+"""Comparisons of a changed image with its original, in the order in which plans name them."""
+DEFAULT_QUALITY_METRICS = ("psnr", "ssim_gaussian11")
+
 
 @dataclass(frozen=True)
 class Degrade:
@@ -44,7 +48,8 @@ class Pipeline:
 class AuditSpec:
     """A request whose own rules hold; nothing about cohort and models is known yet.
 
-    ``attributes`` entries are one name or two joined by a comma: ``"sex"``, ``"sex,age"``.
+    ``attributes`` entries are one name or two joined by a comma: ``"sex"``, ``"sex,age"``. ``reference_groups`` maps
+    some of them to one of their groups.
     """
 
     cohort: str
@@ -55,6 +60,9 @@ class AuditSpec:
     seed: int
     min_patients: int
     min_cases: int
+    reference_groups: dict[str, str] = field(default_factory=dict)
+    quality_metrics: tuple[str, ...] = DEFAULT_QUALITY_METRICS
+    allow_test_thresholds: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,23 @@ class ResolvedPipeline:
 
 
 @dataclass(frozen=True)
+class ThresholdRecord:
+    """Where the threshold came from that a pipeline calls a label positive by.
+
+    ``source`` is in words for the report. ``fitted_on_audited``: on test data or on the audited cohort itself.
+    """
+
+    pipeline: str
+    label: str
+    threshold: float
+    source: str
+    fitted_on_audited: bool
+
+
+@dataclass(frozen=True)
 class ResolvedAudit:
+    """``perceptual`` has the sha256 of each LPIPS network that the quality metrics need."""
+
     cohort: str
     cohort_digest: str
     records: int
@@ -102,6 +126,12 @@ class ResolvedAudit:
     min_patients: int
     min_cases: int
     batch_size: int
+    # Plans that were stored before these existed are read with what was then the rule.
+    reference_groups: dict[str, str] = field(default_factory=dict)
+    quality_metrics: tuple[str, ...] = DEFAULT_QUALITY_METRICS
+    allow_test_thresholds: bool = False
+    thresholds: tuple[ThresholdRecord, ...] = ()
+    perceptual: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     warnings: tuple[str, ...] = field(default=())
 

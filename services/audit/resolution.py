@@ -17,6 +17,8 @@ from services.audit.pipeline import (
     UseModel,
     plan_digest,
 )
+from services.audit.results.attributes import group_specs
+from services.audit.thresholds import doubtful_thresholds, threshold_records
 from services.errors import InvalidInput, NotFound, UnknownAttribute, UnknownLabel
 from services.maths.pixels import PixelSpec
 
@@ -39,13 +41,20 @@ class _Offer:
 
 
 def resolve(
-    spec: AuditSpec, manifest: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]], *, batch_size: int
+    spec: AuditSpec,
+    manifest: Mapping[str, Any],
+    catalogue: Sequence[Mapping[str, Any]],
+    *,
+    batch_size: int,
+    perceptual: Mapping[str, str] | None = None,
 ) -> ResolvedAudit:
     """Fit a checked request to one cohort's manifest and the models being served.
 
-    Raises NotFound for an unknown model, UnknownAttribute, UnknownLabel, and InvalidInput for stages that do not fit,
-    each with the path of the field. What merely cannot be estimated (a label without negatives, an empty group) is no
-    error: it becomes a warning here and a stated cell state in the report.
+    ``perceptual`` holds the sha256 of the LPIPS networks that the request asks for. Raises NotFound for an unknown
+    model, UnknownAttribute, UnknownLabel, InvalidInput for stages that do not fit, and FailedPrecondition for
+    thresholds that were fitted on what they would be judged on, each with the path of the field. What merely cannot be
+    estimated (a label without negatives, an empty group) is no error: it becomes a warning and a stated cell state in
+    the report.
     """
     offer = _Offer(
         manifest,
@@ -54,22 +63,33 @@ def resolve(
         tuple(label["name"] for label in manifest["labels"]),
     )
     _check_attributes(spec, offer)
+    _check_reference_groups(spec, offer)
     _check_labels(spec, offer)
+    pipelines = tuple(
+        _pipeline(pipeline, f"spec.pipelines[{index}]", spec.labels, offer)
+        for index, pipeline in enumerate(spec.pipelines)
+    )
     plan = ResolvedAudit(
         cohort=spec.cohort,
         cohort_digest=manifest["digest"],
         records=manifest["records"],
         patients=manifest["patients"],
-        pipelines=tuple(
-            _pipeline(pipeline, f"spec.pipelines[{index}]", spec.labels, offer)
-            for index, pipeline in enumerate(spec.pipelines)
-        ),
+        pipelines=pipelines,
         baseline=spec.baseline,
         attributes=spec.attributes,
         levels=offer.levels,
         seed=spec.seed,
         min_patients=spec.min_patients,
         min_cases=spec.min_cases,
+        reference_groups=spec.reference_groups,
+        quality_metrics=spec.quality_metrics,
+        allow_test_thresholds=spec.allow_test_thresholds,
+        thresholds=tuple(
+            threshold_records(
+                pipelines, catalogue, cohort_digest=manifest["digest"], allow_test=spec.allow_test_thresholds
+            )
+        ),
+        perceptual=dict(perceptual or {}),
         batch_size=batch_size,
     )
     return replace(plan, digest=plan_digest(plan), warnings=tuple(_warnings(plan, offer)))
@@ -83,6 +103,22 @@ def _check_attributes(spec: AuditSpec, offer: _Offer) -> None:
                     f"the cohort has no attribute {name!r}; it has {_listed(offer.levels)}",
                     field=f"spec.attributes[{index}]",
                 )
+
+
+def _check_reference_groups(spec: AuditSpec, offer: _Offer) -> None:
+    groups = {known.name: known.groups for known in group_specs(spec.attributes, offer.levels)}
+    for attribute, group in spec.reference_groups.items():
+        at = f"spec.reference_groups[{attribute}]"
+        if attribute not in groups:
+            raise UnknownAttribute(
+                f"{attribute!r} is not among the audit's attributes; these are {'; '.join(groups)}", field=at
+            )
+        if group not in groups[attribute]:
+            raise InvalidInput(
+                f"{attribute} has no group {group!r}; it has {'; '.join(groups[attribute])}",
+                field=at,
+                reason="GROUP_UNKNOWN",
+            )
 
 
 def _check_labels(spec: AuditSpec, offer: _Offer) -> None:
@@ -231,7 +267,11 @@ def _check_unique_labels(models: Sequence[ModelStage], where: str) -> None:
 
 def _warnings(plan: ResolvedAudit, offer: _Offer) -> list[str]:
     """What the request allows but the data or the models make doubtful, in a fixed order."""
-    return [*_one_class_labels(plan, offer), *_small_groups(plan, offer), *_untrained_degradations(plan, offer)]
+    return [
+        *_one_class_labels(plan, offer),
+        *doubtful_thresholds(plan.thresholds),
+        *_untrained_degradations(plan, offer),
+    ]
 
 
 def _one_class_labels(plan: ResolvedAudit, offer: _Offer) -> Iterable[str]:
@@ -241,17 +281,6 @@ def _one_class_labels(plan: ResolvedAudit, offer: _Offer) -> Iterable[str]:
         for side in ("positives", "negatives"):
             if label["name"] in read and label[side] == 0:
                 yield f"label {label['name']} has no {side}: its AUROC and one of its rates are undefined"
-
-
-def _small_groups(plan: ResolvedAudit, offer: _Offer) -> Iterable[str]:
-    grouped = {name for grouping in plan.attributes for name in grouping.split(",")}
-    for attribute in offer.manifest["attributes"]:
-        for level in attribute["levels"]:
-            if attribute["name"] in grouped and level["patients"] < plan.min_patients:
-                yield (
-                    f"group {attribute['name']}={level['level']} has {level['patients']} patients, fewer than "
-                    f"{plan.min_patients}: its cells are insufficient"
-                )
 
 
 def _untrained_degradations(plan: ResolvedAudit, offer: _Offer) -> Iterable[str]:

@@ -15,11 +15,19 @@ def _import_roots() -> tuple[Path, ...]:
     return tuple(Path(root).absolute() for root in roots if root)
 
 
+def _lpips_weights() -> Path | None:
+    folder = os.environ.get("EVENHAND_LPIPS_WEIGHTS")
+    return Path(folder).absolute() if folder else None
+
+
 class Settings(StateSettings):
     """Settings of the audit application."""
 
     import_roots: tuple[Path, ...] = Field(default_factory=_import_roots)
     """Server folders that CreateCohort may read from; none means uploads only."""
+
+    lpips_weights: Path | None = Field(default_factory=_lpips_weights)
+    """Folder with the weights of the LPIPS networks; without it an audit that asks for LPIPS is refused."""
 
     workers: int = Field(default=1, ge=1, le=64)
     num_cpus: float = Field(default=0.1, ge=0)

@@ -7,7 +7,7 @@ so a row's bits do not depend on which records share its batch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,6 +29,12 @@ from services.maths.pixels import (
 )
 
 T = TypeVar("T")
+
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(N, C, H, W) changed and original images in [0, 1] → (N,) float64, by one quality metric."""
+
+MEASURES: Mapping[str, Measure] = {"psnr": psnr, "ssim_gaussian11": ssim}
+"""The quality metrics that need no weights."""
 
 PADDING_RECORD = "padding"
 
@@ -57,10 +63,17 @@ def batches(record_ids: Sequence[str], images: Sequence[Any], masks: Sequence[An
 
 
 async def run_batch(
-    pipeline: ResolvedPipeline, batch: Batch, calls: ModelCalls, *, seed: int, batch_size: int
+    pipeline: ResolvedPipeline,
+    batch: Batch,
+    calls: ModelCalls,
+    *,
+    seed: int,
+    batch_size: int,
+    measures: Mapping[str, Measure] = MEASURES,
 ) -> Readings:
     """Stages in order: image stages replace the current image, reading stages leave scores or Dice.
 
+    Where an image stage changed the image, each of ``measures`` compares the last image with the original.
     Raises InvalidInput (with its subclasses) for pixels that a stage cannot take, and whatever the models raise.
     """
     originals = await _in_thread(bring_to_size, batch.images, pipeline.height, pipeline.width)
@@ -83,7 +96,7 @@ async def run_batch(
         else:
             quality["dice"] = await _in_thread(_dice, output, batch.masks, stage)
     if changed:
-        quality |= await _in_thread(_image_quality, current, originals)
+        quality |= await _in_thread(_image_quality, current, originals, measures)
     return Readings(tuple(scores), quality)
 
 
@@ -114,8 +127,10 @@ def _restored(output: np.ndarray, spec: PixelSpec, channels: int) -> np.ndarray:
     raise ImageShapeError(f"the model gives {canonical.shape[1]} channels for images with {channels}")
 
 
-def _image_quality(current: np.ndarray, originals: np.ndarray) -> dict[str, np.ndarray]:
-    return {"psnr": psnr(current, originals), "ssim_gaussian11": ssim(current, originals)}
+def _image_quality(
+    current: np.ndarray, originals: np.ndarray, measures: Mapping[str, Measure]
+) -> dict[str, np.ndarray]:
+    return {name: measure(current, originals) for name, measure in measures.items()}
 
 
 def _dice(output: np.ndarray, masks: Sequence[np.ndarray | None], stage: ModelStage) -> np.ndarray:

@@ -14,7 +14,7 @@ from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from google.protobuf.json_format import MessageToDict
 
-from services.audit.pipeline import AuditSpec, Degrade, Pipeline, UseModel
+from services.audit.pipeline import DEFAULT_QUALITY_METRICS, QUALITY_METRICS, AuditSpec, Degrade, Pipeline, UseModel
 from services.errors import InvalidInput, OutOfRange
 from services.hosting.requests import body_digest, plain_text, request_id, resource_name
 
@@ -23,7 +23,7 @@ MOST_PHOTONS = 1e9
 MOST_PIPELINES = 32
 MOST_STAGES = 16
 LONGEST_NAME = 100
-DEFAULT_MIN_PATIENTS, DEFAULT_MIN_CASES = 10, 5
+DEFAULT_MIN_PATIENTS, DEFAULT_MIN_CASES = 5, 10
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,10 @@ def audit_request(message: audit_service_pb2.CreateAuditRequest) -> AuditRequest
     )
 
 
+def plan_request(message: audit_service_pb2.PlanAuditRequest) -> AuditSpec:
+    return audit_spec(message.spec)
+
+
 def audit_spec(message: audit_pb2.AuditSpec) -> AuditSpec:
     pipelines = _pipelines(message)
     names = [pipeline.name for pipeline in pipelines]
@@ -77,9 +81,12 @@ def audit_spec(message: audit_pb2.AuditSpec) -> AuditSpec:
         baseline=baseline,
         attributes=_attributes(message),
         labels=_unique(message.labels, "spec.labels"),
-        seed=message.seed,
+        seed=_seed(message.seed),
         min_patients=_minimum(message.min_patients, DEFAULT_MIN_PATIENTS, "spec.min_patients"),
         min_cases=_minimum(message.min_cases, DEFAULT_MIN_CASES, "spec.min_cases"),
+        reference_groups=_reference_groups(message),
+        quality_metrics=_quality_metrics(message),
+        allow_test_thresholds=message.allow_test_thresholds,
     )
 
 
@@ -191,15 +198,45 @@ def _attributes(message: audit_pb2.AuditSpec) -> tuple[str, ...]:
         )
     found = []
     for index, text in enumerate(message.attributes):
-        names = [name.strip() for name in text.split(",")]
-        if not all(names) or len(names) > 2 or len(set(names)) < len(names):
-            raise InvalidInput(
-                f"{text!r} is neither an attribute nor two different ones joined by a comma",
-                field=f"spec.attributes[{index}]",
-                reason="ATTRIBUTE_MALFORMED",
-            )
-        found.append(",".join(names))
+        found.append(_grouping(text, f"spec.attributes[{index}]"))
     return _unique(found, "spec.attributes")
+
+
+def _grouping(text: str, at: str) -> str:
+    """One attribute or two different ones, without the blanks around them."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(names) > 2 or len(set(names)) < len(names):
+        raise InvalidInput(
+            f"{text!r} is neither an attribute nor two different ones joined by a comma",
+            field=at,
+            reason="ATTRIBUTE_MALFORMED",
+        )
+    return ",".join(names)
+
+
+def _reference_groups(message: audit_pb2.AuditSpec) -> dict[str, str]:
+    """In the order of their attributes' names: a map has none of its own."""
+    found: dict[str, str] = {}
+    for attribute in sorted(message.reference_groups):
+        at = f"spec.reference_groups[{attribute}]"
+        name = _grouping(attribute, at)
+        if name in found:
+            raise InvalidInput(f"{name!r} has two reference groups", field=at, reason="NAMED_TWICE")
+        found[name] = message.reference_groups[attribute]
+    return found
+
+
+def _quality_metrics(message: audit_pb2.AuditSpec) -> tuple[str, ...]:
+    """What was asked for, in one order whichever order it was asked for in."""
+    asked = _unique(message.quality_metrics, "spec.quality_metrics") or DEFAULT_QUALITY_METRICS
+    for index, name in enumerate(asked):
+        if name not in QUALITY_METRICS:
+            raise InvalidInput(
+                f"there is no quality metric {name[:64]!r}; there are {', '.join(QUALITY_METRICS)}",
+                field=f"spec.quality_metrics[{index}]",
+                reason="METRIC_UNKNOWN",
+            )
+    return tuple(name for name in QUALITY_METRICS if name in asked)
 
 
 def _unique(names: Iterable[str], at: str) -> tuple[str, ...]:
@@ -209,6 +246,12 @@ def _unique(names: Iterable[str], at: str) -> tuple[str, ...]:
             raise InvalidInput(f"{name!r} is named twice", field=f"{at}[{index}]", reason="NAMED_TWICE")
         found.append(name)
     return tuple(found)
+
+
+def _seed(value: int) -> int:
+    if value < 0:
+        raise OutOfRange(f"must not be negative, got {value}", field="spec.seed")
+    return value
 
 
 def _minimum(value: int, default: int, at: str) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from services.adapters.ledger import Lease, LeaseLost, Ledger
 from services.adapters.object_store import ObjectStore
 from services.audit.chunks import INGEST, REDUCE, ROWS, TRANSIENT, Publish, ShardCache, Tools, perform
+from services.audit.perceptual import Perceptual
 from services.audit.settings import Settings
 from services.errors import Internal, ServiceError, whereabouts
 from services.hosting.calls import ModelCalls
@@ -41,7 +42,8 @@ class Worker:
         self._ledger = ledger
         self._settings = settings
         window = asyncio.Semaphore(settings.in_flight)
-        self._tools = Tools(ledger, store, calls, publish, settings, ShardCache(store), window)
+        perceptual = Perceptual(settings.lpips_weights)
+        self._tools = Tools(ledger, store, calls, publish, settings, ShardCache(store), window, perceptual)
 
     async def run(self) -> None:
         """One lane for audits, one for ingests, so that a long ingest holds up no audit."""

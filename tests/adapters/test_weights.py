@@ -100,6 +100,8 @@ def test_a_record_without_its_weights_says_so(tmp_path: Path) -> None:
         ({"backend": "triton"}, "model.yaml"),
         ({"labels": []}, "model.yaml"),
         ({"thresholds": {"well": 0.5}}, "model.yaml"),
+        ({"threshold_source": {"split": "the best one"}}, "threshold_source.split"),
+        ({"threshold_source": {"cohort": "c0"}}, "threshold_source.split"),
         ({"input": {"channels": 0, "height": 4, "width": 4}}, "input.channels"),
         ({"output": {"channels": 1, "height": 4, "width": 4, "low": 1.0, "high": 1.0}}, "output"),
     ],
@@ -129,11 +131,12 @@ def test_the_digest_changes_with_thresholds_but_not_with_scores(tmp_path: Path) 
     plain = load_record(package(tmp_path / "a"))
     scored = load_record(package(tmp_path / "b", scores={"mean_auroc": 0.9}))
     tuned = load_record(package(tmp_path / "c", thresholds={"sick": 0.4}))
-    assert plain.digest == scored.digest != tuned.digest
+    vouched = load_record(package(tmp_path / "d", threshold_source={"split": "validation", "patients": 600}))
+    assert plain.digest == scored.digest == vouched.digest != tuned.digest
 
 
 def test_the_digest_is_taken_over_canonical_json(tmp_path: Path) -> None:
     record = load_record(package(tmp_path, labels=["krankä"], thresholds={"krankä": -0.0}))
     same = load_record(package(tmp_path / "zero", labels=["krankä"], thresholds={"krankä": 0.0}))
-    decisive = record.model_dump(mode="json", exclude={"licence", "scores", "training"})
+    decisive = record.model_dump(mode="json", exclude={"licence", "scores", "threshold_source", "training"})
     assert record.digest == same.digest == hashlib.sha256(canonical_json(decisive)).hexdigest()

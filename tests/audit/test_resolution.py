@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from services.audit.pipeline import AuditSpec, Degrade, ModelStage, Pipeline, UseModel, plan_from_dict
+from services.audit.pipeline import (
+    AuditSpec,
+    Degrade,
+    ModelStage,
+    Pipeline,
+    ThresholdRecord,
+    UseModel,
+    plan_from_dict,
+)
 from services.audit.resolution import resolve
-from services.errors import InvalidInput, NotFound, ServiceError, UnknownAttribute, UnknownLabel
+from services.errors import FailedPrecondition, InvalidInput, NotFound, ServiceError, UnknownAttribute, UnknownLabel
 
 PIXELS = {"channels": 1, "height": 32, "width": 32, "low": 0.0, "high": 1.0}
 
@@ -78,6 +86,11 @@ def only_model(asked: AuditSpec, catalogue: list[dict[str, Any]] = CATALOGUE, pl
     return stage
 
 
+def vouched(**source: Any) -> list[dict[str, Any]]:
+    """The catalogue with a chest classifier that says where its thresholds came from."""
+    return [{**CATALOGUE[0], "threshold_source": source}, *CATALOGUE[1:]]
+
+
 LOW_DOSE = Degrade({"operator": "low-dose-xray", "photons": 1000.0})
 
 
@@ -97,9 +110,17 @@ def test_the_highest_version_is_pinned() -> None:
     assert (stage.version, stage.digest) == ("10", "new")
 
 
+def test_a_plan_of_an_older_platform_is_read_with_the_rules_of_its_time() -> None:
+    plain = resolve(spec(), MANIFEST, CATALOGUE, batch_size=32).to_dict()
+    for name in ("reference_groups", "quality_metrics", "allow_test_thresholds", "thresholds", "perceptual"):
+        del plain[name]
+    assert plan_from_dict(plain).quality_metrics == ("psnr", "ssim_gaussian11")
+
+
 def test_a_plan_survives_being_stored() -> None:
     stages = (LOW_DOSE, UseModel("reconstruct", "unet"), UseModel("classify", "sex"), UseModel("segment", "tumour"))
-    plan = resolve(spec(*stages), MANIFEST, CATALOGUE, batch_size=32)
+    asked = spec(*stages, reference_groups={"sex": "Male"}, quality_metrics=("psnr", "lpips_alex"))
+    plan = resolve(asked, MANIFEST, CATALOGUE, batch_size=32, perceptual={"lpips_alex": "a0"})
     assert plan_from_dict(plan.to_dict()) == plan
     assert only_model(spec(*stages), place=2).attribute == "sex"
     assert only_model(spec(*stages), place=3).thresholds == (0.5,)
@@ -138,6 +159,19 @@ BAD = [
         "LABEL_READ_TWICE",
     ),
     (spec(LOW_DOSE, UseModel("classify", "wide")), InvalidInput, "spec.pipelines[0].stages", "INVALID_INPUT"),
+    (
+        spec(reference_groups={"age": "old"}),
+        UnknownAttribute,
+        "spec.reference_groups[age]",
+        "ATTRIBUTE_NOT_IN_COHORT",
+    ),
+    (spec(reference_groups={"sex": "male"}), InvalidInput, "spec.reference_groups[sex]", "GROUP_UNKNOWN"),
+    (
+        spec(attributes=("sex,age",), reference_groups={"sex,age": "old, Male"}),
+        InvalidInput,
+        "spec.reference_groups[sex,age]",
+        "GROUP_UNKNOWN",
+    ),
 ]
 
 
@@ -160,11 +194,8 @@ def test_a_cohort_without_any_label_of_the_model_is_refused() -> None:
 
 
 def test_what_cannot_be_estimated_is_a_warning_and_no_error() -> None:
-    plan = resolve(spec(attributes=("sex,age",)), MANIFEST, CATALOGUE, batch_size=32)
-    assert plan.warnings == (
-        "label Fracture has no positives: its AUROC and one of its rates are undefined",
-        "group age=old has 3 patients, fewer than 10: its cells are insufficient",
-    )
+    plan = resolve(spec(attributes=("sex,age",)), MANIFEST, vouched(split="validation"), batch_size=32)
+    assert plan.warnings == ("label Fracture has no positives: its AUROC and one of its rates are undefined",)
 
 
 def test_a_reconstruction_trained_for_something_else_is_a_warning() -> None:
@@ -192,6 +223,10 @@ def test_the_digest_covers_what_decides_the_numbers() -> None:
         resolve(asked, {**MANIFEST, "digest": "c1"}, CATALOGUE, batch_size=32),
         resolve(asked, MANIFEST, retrained, batch_size=32),
         resolve(asked, MANIFEST, CATALOGUE, batch_size=16),
+        resolve(replace(asked, reference_groups={"sex": "Male"}), MANIFEST, CATALOGUE, batch_size=32),
+        resolve(replace(asked, quality_metrics=("psnr",)), MANIFEST, CATALOGUE, batch_size=32),
+        resolve(asked, MANIFEST, CATALOGUE, batch_size=32, perceptual={"lpips_alex": "a0"}),
+        resolve(asked, MANIFEST, vouched(split="validation"), batch_size=32),
     ]
     assert len({reference, *(plan.digest for plan in others)}) == len(others) + 1
 
@@ -200,3 +235,52 @@ def test_the_digest_ignores_the_cohorts_name() -> None:
     named = [spec(cohort=f"cohorts/{name}") for name in ("one", "two")]
     first, second = (resolve(asked, MANIFEST, CATALOGUE, batch_size=32).digest for asked in named)
     assert first == second
+
+
+UNFIT = [
+    ({"split": "test"}, "test data"),
+    ({"split": "validation", "cohort": "c0"}, "the very cohort"),
+    ({"split": "test", "cohort": "c0", "patients": 5}, "the very cohort"),
+]
+
+
+@pytest.mark.parametrize(("source", "said"), UNFIT, ids=str)
+def test_thresholds_fitted_on_what_they_are_judged_on_are_refused_unless_allowed(
+    source: dict[str, Any], said: str
+) -> None:
+    asked = spec(UseModel("classify", "chest"))
+    with pytest.raises(FailedPrecondition, match=said) as caught:
+        resolve(asked, MANIFEST, vouched(**source), batch_size=32)
+    assert caught.value.reason == "THRESHOLDS_FITTED_ON_TEST"
+    assert caught.value.field == "spec.pipelines[0].stages[0].classify"
+    plan = resolve(replace(asked, allow_test_thresholds=True), MANIFEST, vouched(**source), batch_size=32)
+    assert [(record.label, record.fitted_on_audited) for record in plan.thresholds] == [("Fracture", True)]
+    assert any("fitted on test data or on this cohort" in warning for warning in plan.warnings)
+
+
+def test_thresholds_of_a_validation_split_are_named_and_no_warning() -> None:
+    source = {"split": "validation", "cohort": "b" * 64, "patients": 600}
+    plan = resolve(spec(labels=("Fracture",)), MANIFEST, vouched(**source), batch_size=32)
+    assert plan.thresholds == (
+        ThresholdRecord("only", "Fracture", 0.25, "validation split, cohort bbbbbbbbbbbb, 600 patients", False),
+    )
+    assert not any("threshold" in warning for warning in plan.warnings)
+
+
+def test_thresholds_of_unknown_origin_are_a_warning() -> None:
+    plan = resolve(spec(), MANIFEST, CATALOGUE, batch_size=32)
+    assert [(record.label, record.source) for record in plan.thresholds] == [("Fracture", "unknown")]
+    assert sum("nobody says on which data" in warning for warning in plan.warnings) == 1
+
+
+def test_a_model_without_thresholds_has_nothing_to_refuse_or_to_name() -> None:
+    catalogue = [{**model("sex", "attribute-classification", labels=["Female", "Male"], label_column="sex")}]
+    catalogue[0]["threshold_source"] = {"split": "test"}
+    plan = resolve(spec(UseModel("classify", "sex")), MANIFEST, catalogue, batch_size=32)
+    assert (plan.thresholds, plan.warnings) == ((), ())
+
+
+def test_a_segmenters_own_rule_of_one_half_was_fitted_on_nothing() -> None:
+    plan = resolve(spec(UseModel("segment", "tumour")), MANIFEST, CATALOGUE, batch_size=32)
+    assert plan.thresholds == (ThresholdRecord("only", "tumour", 0.5, "fixed at 0.5, not fitted", False),)
+    assert plan.warnings == ()

@@ -42,7 +42,9 @@ def test_a_good_request_becomes_a_spec_with_defaults_filled_in() -> None:
     spec = request.spec
     assert spec.baseline == "original"
     assert spec.attributes == ("sex", "sex,age")
-    assert (spec.min_patients, spec.min_cases) == (10, 5)
+    assert (spec.min_patients, spec.min_cases) == (5, 10)
+    assert spec.quality_metrics == ("psnr", "ssim_gaussian11")
+    assert (spec.reference_groups, spec.allow_test_thresholds) == ({}, False)
     assert spec.pipelines[1].stages == (
         Degrade({"operator": "low-dose-xray", "photons": 3000.0, "published_bowtie": False}),
         UseModel("reconstruct", "xray-unet"),
@@ -58,6 +60,18 @@ def test_a_radial_acceleration_is_passed_on_as_a_whole_number() -> None:
     assert wire.audit_request(message).spec.pipelines[1].stages[0] == Degrade(
         {"operator": "radial-kspace", "acceleration": 8}
     )
+
+
+def test_what_was_asked_for_arrives_whatever_its_order() -> None:
+    message = good_request()
+    message.spec.quality_metrics.extend(["lpips_alex", "psnr"])
+    message.spec.reference_groups.update({"sex ,age": "Male, young", "sex": "Male"})
+    message.spec.allow_test_thresholds = True
+    spec = wire.audit_request(message).spec
+    assert spec.quality_metrics == ("psnr", "lpips_alex")
+    assert list(spec.reference_groups.items()) == [("sex", "Male"), ("sex,age", "Male, young")]
+    assert spec.allow_test_thresholds
+    assert wire.plan_request(audit_service_pb2.PlanAuditRequest(spec=message.spec)) == spec
 
 
 def set_stage(**stage: object) -> Change:
@@ -95,6 +109,16 @@ def assign(**fields: object) -> Change:
                 setattr(message.spec, name, value)
 
     return change
+
+
+def reference(**groups: str) -> Change:
+    return lambda message: message.spec.reference_groups.update(
+        {name.replace("_", ","): group for name, group in groups.items()}
+    )
+
+
+def two_references(message: audit_service_pb2.CreateAuditRequest) -> None:
+    message.spec.reference_groups.update({"sex": "Male", " sex": "Female"})
 
 
 def rename_second(message: audit_service_pb2.CreateAuditRequest) -> None:
@@ -168,6 +192,11 @@ BAD: list[tuple[Change, type[ServiceError], str, str]] = [
     (assign(attributes=["sex,"]), InvalidInput, "spec.attributes[0]", "ATTRIBUTE_MALFORMED"),
     (assign(attributes=["sex", " sex"]), InvalidInput, "spec.attributes[1]", "NAMED_TWICE"),
     (assign(labels=["Edema", "Edema"]), InvalidInput, "spec.labels[1]", "NAMED_TWICE"),
+    (assign(seed=-1), OutOfRange, "spec.seed", "VALUE_OUT_OF_RANGE"),
+    (assign(quality_metrics=["psnr", "ssim"]), InvalidInput, "spec.quality_metrics[1]", "METRIC_UNKNOWN"),
+    (assign(quality_metrics=["psnr", "psnr"]), InvalidInput, "spec.quality_metrics[1]", "NAMED_TWICE"),
+    (reference(sex_age_race="x"), InvalidInput, "spec.reference_groups[sex,age,race]", "ATTRIBUTE_MALFORMED"),
+    (two_references, InvalidInput, "spec.reference_groups[sex]", "NAMED_TWICE"),
     (assign(min_patients=-1), OutOfRange, "spec.min_patients", "VALUE_OUT_OF_RANGE"),
     (assign(min_cases=-1), OutOfRange, "spec.min_cases", "VALUE_OUT_OF_RANGE"),
     (request_id("1"), InvalidInput, "request_id", "INVALID_INPUT"),

@@ -9,37 +9,92 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from evenhand.reports import CELL_COLUMNS, CHANGE_COLUMNS, GAP_COLUMNS
 
-UNTESTED = ["noise_floor", "corrected", "ci_low", "ci_high", "p_value", "p_adjusted", "verdict"]
+CLASSIFICATION = {"task": "classification", "label": "Edema"}
+
+
+def _row(columns: dict[str, str], **values: Any) -> dict[str, Any]:
+    """One row with every column that the format knows: null unless given."""
+    assert set(values) <= set(columns)
+    return {**dict.fromkeys(columns), **values}
+
+
+def _cell(pipeline: str, metric: str, group: str, estimate: float, **values: Any) -> dict[str, Any]:
+    counts = {"records": 40, "patients": 20, "deciding_patients": 8, "positives": 8, "excluded_records": 0}
+    chosen = {
+        "pipeline": pipeline,
+        **CLASSIFICATION,
+        "metric": metric,
+        "attribute": "" if group == "overall" else "sex",
+        "group": group,
+        **counts,
+        "state": "ok",
+        "estimate": estimate,
+        "ci_low": round(estimate - 0.1, 6),
+        "ci_high": round(estimate + 0.1, 6),
+        **values,
+    }
+    return _row(CELL_COLUMNS, **chosen)
+
+
+def _judged(p_adjusted: float, verdict: str) -> dict[str, Any]:
+    return {"p_value": p_adjusted / 4, "p_adjusted": p_adjusted, "family": "primary", "verdict": verdict}
+
+
+def _pipeline_rows(
+    pipeline: str, women: float, auroc: float, psnr: float | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    cells = [_cell(pipeline, "auroc", "overall", auroc)]
+    drop = _judged(0.004, "gap") if women < 0.5 else _judged(0.7, "no_gap_shown")
+    cells.append(_cell(pipeline, "tpr", "Female", women, difference=round((women - 0.8) / 2, 6), **drop))
+    cells.append(
+        _cell(pipeline, "tpr", "Male", 0.8, difference=round((0.8 - women) / 2, 6), **_judged(0.9, "no_gap_shown"))
+    )
+    if psnr is not None:
+        quality = {"task": "reconstruction", "label": "", "positives": None}
+        cells.append(_cell(pipeline, "psnr", "overall", psnr, **quality))
+    gap = {
+        "pipeline": pipeline,
+        **CLASSIFICATION,
+        "metric": "tpr",
+        "attribute": "sex",
+        "group": "",
+        "reference": "",
+        "estimate": round(abs(0.8 - women), 6),
+        "noise_floor": 0.05,
+        "corrected": round(max(0.0, abs(0.8 - women) - 0.05), 6),
+        "ci_low": 0.0 if women > 0.5 else 0.2,
+        "ci_high": round(abs(0.8 - women) + 0.15, 6),
+        "minimum_detectable_gap": 0.09,
+        "groups": ["Female", "Male"],
+        "excluded_groups": [],
+    }
+    gaps = [_row(GAP_COLUMNS, **gap, definition=definition, **drop) for definition in ("eop", "max_min")]
+    thin = _judged(0.4, "insufficient_evidence")
+    gaps.append(_row(GAP_COLUMNS, **{**gap, "metric": "auroc"}, definition="max_min", **thin))
+    return cells, gaps
 
 
 def demo_report() -> dict[str, Any]:
     """A small report in the documented shape: two pipelines, one label, a planted TPR drop for women."""
-    cells, gaps = [], []
-    for pipeline, women, auroc, psnr in (("original", 0.81, 0.9, None), ("degraded", 0.4, 0.7, 22.5)):
-        reading = {"pipeline": pipeline, "task": "classification", "label": "Edema"}
-        size = {"records": 40, "patients": 20, "positives": 8, "state": "ok", "ci_low": None, "ci_high": None}
-        cells.append({**reading, "metric": "auroc", "attribute": "", "group": "overall", **size, "estimate": auroc})
-        for group, tpr in (("Female", women), ("Male", 0.8)):
-            cells.append({**reading, "metric": "tpr", "attribute": "sex", "group": group, **size, "estimate": tpr})
-        if psnr is not None:
-            quality = {"pipeline": pipeline, "task": "image-quality", "label": None, "metric": "psnr"}
-            cells.append({**quality, "attribute": "", "group": "overall", **size, "positives": None, "estimate": psnr})
-        measured = {"metric": "tpr", "attribute": "sex", "definition": "eop", "estimate": abs(0.8 - women)}
-        untested = dict.fromkeys(UNTESTED)
-        gaps.append({**reading, **measured, **untested, "excluded_groups": []})
+    original = _pipeline_rows("original", 0.81, 0.9, None)
+    degraded = _pipeline_rows("degraded", 0.4, 0.7, 22.5)
+    change = _row(
+        CHANGE_COLUMNS,
+        **{"baseline": "original", "candidate": "degraded", **CLASSIFICATION},
+        **{"metric": "tpr", "attribute": "sex", "definition": "eop", "estimate": 0.39, "standard_error": 0.05},
+        **{"ci_low": 0.29, "ci_high": 0.49, "p_value": 0.001, "p_adjusted": 0.002, "family": "changes"},
+        **{"verdict": "change", "bootstrap_mean": 0.38, "bootstrap_se": 0.05},
+    )
+    family = {"name": "primary", "procedure": "step-down", "tests": 8, "alpha": 0.05, "permutations": 1999}
     report = {
-        "schema_version": "1",
+        "schema_version": "2.0",
         "cohort": {"digest": "d" * 64, "patients": 20, "records": 40},
-        "cells": cells,
-        "gaps": gaps,
-        "changes": [
-            {
-                **{"baseline": "original", "candidate": "degraded", "task": "classification", "label": "Edema"},
-                **{"metric": "tpr", "attribute": "sex", "definition": "eop", "estimate": 0.39},
-                **dict.fromkeys(UNTESTED[2:]),
-            }
-        ],
+        "cells": original[0] + degraded[0],
+        "gaps": original[1] + degraded[1],
+        "changes": [change],
+        "families": [{**family, "findings": 1}],
         "methods": {"naïve": "π ≈ 3.0"},
         "provenance": {"seed": 7},
     }

@@ -1,11 +1,12 @@
 import json
+from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pytest
-from evenhand.errors import InvalidInput, Undecodable
-from evenhand.reports import CELL_COLUMNS, CHANGE_COLUMNS, GAP_COLUMNS, AuditReport
-from evenhand.summary import group_rates, pipeline_summary
+from evenhand.errors import InvalidInput, Undecodable, UnsupportedFormat
+from evenhand.reports import CELL_COLUMNS, CHANGE_COLUMNS, FAMILY_COLUMNS, GAP_COLUMNS, AuditReport
+from evenhand.summary import findings, group_rates, judged, pipeline_summary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,63 @@ def report(client, spec):
     return client.audits.create(spec).result(10).report()
 
 
+def tables_of(report):
+    return (
+        (report.cells, CELL_COLUMNS),
+        (report.gaps, GAP_COLUMNS),
+        (report.changes, CHANGE_COLUMNS),
+        (report.families, FAMILY_COLUMNS),
+    )
+
+
+def test_the_columns_are_those_of_the_published_schema():
+    schema = json.loads(resources.files("services.audit.results").joinpath("report.schema.json").read_text())
+    kinds = {"cell": CELL_COLUMNS, "gap": GAP_COLUMNS, "change": CHANGE_COLUMNS, "family": FAMILY_COLUMNS}
+    for name, columns in kinds.items():
+        assert list(columns) == schema["$defs"][name]["required"], name
+
+
+@pytest.mark.parametrize(("version", "said"), [("1.0", "again"), ("3.1", "newer client"), ("", "newer client")])
+def test_a_report_of_another_major_version_says_what_to_do(report, version, said):
+    text = json.dumps({**report.plain, "schema_version": version}).encode()
+    with pytest.raises(UnsupportedFormat) as caught:
+        AuditReport.from_json(text)
+    assert caught.value.field == "schema_version"
+    assert said in caught.value.hint
+
+
+def test_findings_come_with_interval_and_adjusted_p_and_the_surest_first(report):
+    found = findings(report)
+    assert list(found["verdict"]) == ["change", "gap"]
+    assert list(found["pipeline"]) == ["original → degraded", "degraded"]
+    gap = found.iloc[1]
+    assert (gap["label"], gap["attribute"], gap["measure"]) == ("Edema", "sex", "tpr eop")
+    assert gap["estimate"] == pytest.approx(0.4)
+    assert gap["95 % interval"] == "0.2 to 0.55"
+    assert gap["adjusted p"] == pytest.approx(0.004)
+    assert gap["groups"] == "Female -0.2"
+
+
+def test_a_difference_in_prevalence_is_the_cohorts_and_not_a_gap_of_a_model(report):
+    row = {**report.plain["gaps"][0], "metric": "prevalence", "family": "cohort", "verdict": "gap"}
+    other = AuditReport({**report.plain, "gaps": [row]}, b"")
+    assert list(findings(other)["verdict"]) == ["change", "cohort differs"]
+    assert list(judged(other)["question"]) == ["prevalence by group", "changes by a candidate"]
+    assert "gaps by sex" not in pipeline_summary(other)
+
+
+def test_what_could_not_be_judged_is_counted_beside_what_was(report):
+    counts = judged(report).set_index("question")
+    assert list(counts.loc["gaps between groups"]) == [2, 2, 2]
+    assert list(counts.loc["changes by a candidate"]) == [1, 0, 0]
+
+
+def test_a_report_without_findings_has_an_empty_table_of_them(report):
+    quiet = AuditReport({**report.plain, "gaps": [], "changes": []}, b"")
+    assert findings(quiet).empty
+    assert judged(quiet).empty
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -26,7 +84,8 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_the_digest_is_the_platforms_for_any_contents(contents):
-    plain = {"schema_version": "1", "cohort": {}, "cells": [], "gaps": [], "changes": [], "methods": contents}
+    tables = {"cells": [], "gaps": [], "changes": [], "families": []}
+    plain = {"schema_version": "2.0", "cohort": {}, **tables, "methods": contents}
     try:
         stated = digest(plain)
     except UnicodeEncodeError:  # lone surrogates are no Unicode: no report has them
@@ -67,12 +126,12 @@ def test_what_is_no_report_is_refused(text):
 
 
 def test_columns_are_typed_even_where_everything_is_null(report):
-    for table, kinds in ((report.cells, CELL_COLUMNS), (report.gaps, GAP_COLUMNS), (report.changes, CHANGE_COLUMNS)):
+    for table, kinds in tables_of(report):
         frame = table.to_pandas()
         assert dict(frame.dtypes.astype(str)) == kinds
         assert len(frame) == len(table) > 0
     assert report.cells.to_pandas()["positives"].isna().sum() == 1
-    assert report.gaps.to_pandas()["p_value"].isna().all()
+    assert report.cells.to_pandas()["shrunken"].isna().all()
 
 
 def test_a_column_that_a_newer_platform_adds_is_kept(report):
@@ -103,7 +162,7 @@ def test_the_summary_puts_pipelines_side_by_side(report):
     assert list(summary.index) == ["original", "degraded"]
     assert summary.loc["degraded", "mean AUROC"] == pytest.approx(0.7)
     assert summary.loc["degraded", "PSNR dB"] == pytest.approx(22.5)
-    assert summary.loc["degraded", "worst TPR gap, sex"] == "0.40 Edema"
+    assert list(summary["gaps by sex"]) == ["0 of 3", "2 of 3"]
 
 
 def test_the_planted_drop_is_visible_by_group(report):
@@ -150,7 +209,7 @@ def test_a_report_of_the_platforms_own_reducer_verifies_and_shows_what_was_plant
     )
     report = AuditReport.from_json(report_json(plain, {"host": "x"}))
     assert report.verify()
-    for table, kinds in ((report.cells, CELL_COLUMNS), (report.gaps, GAP_COLUMNS), (report.changes, CHANGE_COLUMNS)):
+    for table, kinds in tables_of(report):
         assert set(table.rows[0]) >= set(kinds)
         assert dict(table.to_pandas().dtypes.astype(str)).items() >= kinds.items()
     summary = pipeline_summary(report).set_index("pipeline")

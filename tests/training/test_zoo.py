@@ -54,6 +54,15 @@ def zoo():
     return DirectoryRegistry([ZOO])
 
 
+def test_every_threshold_says_where_it_came_from(zoo):
+    for record in zoo.models():
+        if record.thresholds:
+            assert record.threshold_source is not None
+            assert record.threshold_source.split == "validation"
+            assert record.threshold_source.cohort == RECIPES[record.name].digest
+            assert record.threshold_source.patients == own_run(RECIPES[record.name]).others
+
+
 @pytest.fixture(params=RECIPES)
 def recipe(request):
     return RECIPES[request.param]

@@ -15,11 +15,12 @@ import pandas as pd
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
 
-from evenhand.audit.v1 import audit_pb2, audit_service_pb2
+from evenhand.audit.v1 import audit_pb2, audit_service_pb2, plan_pb2
 from evenhand.calls import Caller, Flow, Sleep, new_request_id, resource_name
 from evenhand.errors import IncompleteStream, Unavailable
 from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
+from evenhand.plans import AuditPlan
 from evenhand.reports import AuditReport
 from evenhand.spec import SpecLike, spec_proto
 
@@ -40,6 +41,10 @@ class AuditCalls:
             spec=spec_proto(spec), display_name=display_name, request_id=request_id or new_request_id()
         )
         return self._caller.unary(f"{SERVICE}/CreateAudit", request, operations_pb2.Operation)
+
+    def plan(self, spec: SpecLike) -> Flow[AuditPlan]:
+        request = audit_service_pb2.PlanAuditRequest(spec=spec_proto(spec))
+        return AuditPlan((yield from self._caller.unary(f"{SERVICE}/PlanAudit", request, plan_pb2.AuditPlan)))
 
     def get(self, name: str) -> Flow[audit_pb2.Audit]:
         request = audit_service_pb2.GetAuditRequest(name=resource_name("audits", name))
@@ -260,6 +265,13 @@ class Audits:
         proto = self._client.run(self.calls.create(spec, display_name, request_id))
         return Operation(self._client, proto, self._decode)
 
+    def plan(self, spec: SpecLike) -> AuditPlan:
+        """What an audit could show, before it runs: per cell the counts and the smallest gap that would be found.
+
+        The same checks and warnings as :meth:`create`; nothing is stored and no model runs.
+        """
+        return self._client.run(self.calls.plan(spec))
+
     def get(self, name: str) -> Audit:
         """One audit. NotFound if there is none of that name."""
         return Audit(self._client, self._client.run(self.calls.get(name)))
@@ -291,6 +303,10 @@ class AsyncAudits:
         proto = await self._client.run(self.calls.create(spec, display_name, request_id))
         decode: Callable[[any_pb2.Any], AsyncAudit] = lambda packed: AsyncAudit(self._client, unpacked_audit(packed))  # noqa: E731
         return AsyncOperation(self._client, proto, decode)
+
+    async def plan(self, spec: SpecLike) -> AuditPlan:
+        """What an audit could show, before it runs; see :meth:`Audits.plan`."""
+        return await self._client.run(self.calls.plan(spec))
 
     async def get(self, name: str) -> AsyncAudit:
         """One audit. NotFound if there is none of that name."""

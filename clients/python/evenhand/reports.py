@@ -5,37 +5,53 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from evenhand.errors import InvalidInput, Undecodable, UnsupportedFormat
+from evenhand.tables import Table
 
-from evenhand.errors import InvalidInput, Undecodable
+SCHEMA = "2"
+"""Major version of the reports that are read here."""
 
 _READING = {"task": "str", "label": "str", "metric": "str", "attribute": "str"}
 _INTERVAL = {"ci_low": "float64", "ci_high": "float64"}
-_TEST = {"p_value": "float64", "p_adjusted": "float64", "verdict": "str"}
+_TEST = {"p_value": "float64", "p_adjusted": "float64", "family": "str"}
+_JUDGED = {"minimum_detectable_gap": "float64", "verdict": "str"}
 CELL_COLUMNS = {
     "pipeline": "str",
     **_READING,
     "group": "str",
     "records": "Int64",
     "patients": "Int64",
+    "deciding_patients": "Int64",
     "positives": "Int64",
+    "excluded_records": "Int64",
     "state": "str",
     "estimate": "float64",
+    "standard_error": "float64",
     **_INTERVAL,
+    "shrunken": "float64",
+    "difference": "float64",
+    "difference_ci_low": "float64",
+    "difference_ci_high": "float64",
+    **_TEST,
+    **_JUDGED,
 }
 GAP_COLUMNS = {
     "pipeline": "str",
     **_READING,
     "definition": "str",
+    "group": "str",
+    "reference": "str",
     "estimate": "float64",
     "noise_floor": "float64",
     "corrected": "float64",
     **_INTERVAL,
     **_TEST,
+    **_JUDGED,
+    "groups": "object",
     "excluded_groups": "object",
 }
 CHANGE_COLUMNS = {
@@ -44,32 +60,22 @@ CHANGE_COLUMNS = {
     **_READING,
     "definition": "str",
     "estimate": "float64",
+    "standard_error": "float64",
     **_INTERVAL,
     **_TEST,
+    "verdict": "str",
+    "bootstrap_mean": "float64",
+    "bootstrap_se": "float64",
 }
-
-
-class Table:
-    """One table of a report."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> None:
-        self.rows = list(rows)
-        self._kinds = kinds
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Typed columns: counts Int64, numbers float64 (null as NaN), words str; columns a newer report adds follow."""
-        added = dict.fromkeys(key for row in self.rows for key in row if key not in self._kinds)
-        frame = pd.DataFrame([dict(row) for row in self.rows], columns=[*self._kinds, *added])
-        for column, kind in self._kinds.items():
-            frame[column] = frame[column].astype(kind)  # type: ignore[call-overload]
-        return frame
-
-    def _repr_html_(self) -> str:
-        text: str = self.to_pandas().to_html(index=False, na_rep="", float_format=lambda value: f"{value:.3f}")
-        return text
+FAMILY_COLUMNS = {
+    "name": "str",
+    "procedure": "str",
+    "tests": "Int64",
+    "alpha": "float64",
+    "permutations": "Int64",
+    "findings": "Int64",
+}
+TABLES = ("cells", "gaps", "changes", "families")
 
 
 class AuditReport:
@@ -77,7 +83,7 @@ class AuditReport:
 
     def __init__(self, plain: Mapping[str, Any], text: bytes) -> None:
         self.plain = plain
-        self._text = text
+        self.text = text
 
     @classmethod
     def from_json(cls, text: bytes) -> AuditReport:
@@ -86,6 +92,7 @@ class AuditReport:
         Raises:
             Undecodable: not JSON, a key twice in one object, or NaN and the like, which JSON does not have.
             InvalidInput: JSON of another shape.
+            UnsupportedFormat: a report of a schema version other than 2.x.
         """
         try:
             plain = json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_no_constant)
@@ -93,7 +100,8 @@ class AuditReport:
             raise Undecodable(f"not a report: {error}", field="report.json") from error
         if not isinstance(plain, dict):
             raise InvalidInput("a report is a JSON object", field="report.json")
-        for key in ("schema_version", "digest", "cohort", "cells", "gaps", "changes"):
+        _check_version(plain)
+        for key in ("digest", "cohort", *TABLES):
             if key not in plain:
                 raise InvalidInput(f"a report has the key {key!r}; this file has not", field=key)
         return cls(plain, text)
@@ -120,8 +128,13 @@ class AuditReport:
 
     @property
     def changes(self) -> Table:
-        """One row per candidate and gap: how it differs from the baseline's."""
+        """One row per candidate and gap, or metric over everyone: candidate minus baseline, paired by patient."""
         return Table(self.plain["changes"], CHANGE_COLUMNS)
+
+    @property
+    def families(self) -> Table:
+        """One row per family of tests: how many, by which procedure, and how many findings."""
+        return Table(self.plain["families"], FAMILY_COLUMNS)
 
     def computed_digest(self) -> str:
         """sha256 over the canonical JSON: keys sorted, no spaces, UTF-8 unescaped, shortest floats."""
@@ -137,7 +150,7 @@ class AuditReport:
         """Write the very bytes that the platform made."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(self._text)
+        target.write_bytes(self.text)
         return target
 
     def __repr__(self) -> str:
@@ -150,6 +163,22 @@ class AuditReport:
         state = "digest verified" if self.verify() else "DIGEST DOES NOT MATCH"
         head = f"<p><b>Audit report</b> {html.escape(self.digest[:12])} · {size} · {state}</p>"
         return f"{head}<h4>Gaps</h4>{self.gaps._repr_html_()}<h4>Changes</h4>{self.changes._repr_html_()}"
+
+
+def _check_version(plain: Mapping[str, Any]) -> None:
+    if "schema_version" not in plain:
+        raise InvalidInput("a report has the key 'schema_version'; this file has not", field="schema_version")
+    version = str(plain["schema_version"])
+    if version.partition(".")[0] == SCHEMA:
+        return
+    raise UnsupportedFormat(
+        f"a report of schema version {version[:20]}; this client reads {SCHEMA}.x",
+        field="schema_version",
+        reason="REPORT_VERSION",
+        hint="run the audit again, or read it with a client of its time: 1.x reports hold point estimates only"
+        if version.startswith("1")
+        else "a newer client reads it: pip install --upgrade evenhand",
+    )
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -67,7 +67,11 @@ class AuditSpec:
         baseline: name of the baseline pipeline; empty means the first.
         labels: to audit; empty means all that model and cohort share.
         seed: of the degradations' noise, together with the record ids.
-        min_patients, min_cases: the smallest cell that is more than "insufficient"; 0 means the platform's defaults.
+        min_patients, min_cases: the smallest cell that is more than "insufficient"; 0 means the platform's defaults,
+            5 patients that decide the metric and 10 cases.
+        reference_groups: attribute → the group to compare the others with besides, {"sex": "Male"}.
+        quality_metrics: "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg"; empty means the first two.
+        allow_test_thresholds: audit models whose thresholds were fitted on test data or on this cohort, and say so.
     """
 
     cohort: str
@@ -78,6 +82,9 @@ class AuditSpec:
     seed: int = 0
     min_patients: int = 0
     min_cases: int = 0
+    reference_groups: Mapping[str, str] = field(default_factory=dict)
+    quality_metrics: Sequence[str] = field(default_factory=tuple)
+    allow_test_thresholds: bool = False
 
 
 SpecLike: TypeAlias = AuditSpec | audit_pb2.AuditSpec | Mapping[str, Any] | str | Path
@@ -122,5 +129,5 @@ def _parsed(plain: Mapping[str, Any], field_name: str) -> audit_pb2.AuditSpec:
     try:
         return json_format.ParseDict(dict(plain), audit_pb2.AuditSpec())
     except (json_format.ParseError, TypeError, ValueError) as error:
-        hint = "fields: cohort, pipelines (name, stages), baseline, attributes, labels, seed, min_patients, min_cases"
+        hint = f"fields: {', '.join(audit_pb2.AuditSpec.DESCRIPTOR.fields_by_name)}; a pipeline has name and stages"
         raise InvalidInput(f"not an audit spec: {' '.join(str(error).split())}", field=field_name, hint=hint) from error

@@ -1,10 +1,8 @@
-"""A report in a terminal: pipelines side by side, and each group's mean TPR.
-
-Single cells are left to the report: without an interval, a list of the worst of hundreds is a list of noise.
-"""
+"""A report in a terminal: what was found, how much was looked for, pipelines side by side, and each group's mean TPR."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pandas as pd
@@ -15,11 +13,93 @@ from evenhand.reports import AuditReport
 READABLE = ("ok", "wide")
 
 
-def pipeline_summary(report: AuditReport) -> pd.DataFrame:
-    """One row per pipeline: mean over labels of overall AUROC and Dice, overall PSNR, the worst TPR gap per attribute.
+def findings(report: AuditReport) -> pd.DataFrame:
+    """What stood out from chance: one row per gap, cohort difference or change, the surest first.
 
-    The gap is EOP, the largest difference in TPR between groups, in the label where it is largest. Columns that no
-    pipeline has a value for are left out.
+    Differences from everyone, which tell who is behind a gap, are in the column ``groups``. Definitions that rest on
+    the same test (both forms of EODD, a difference and its ratio) are one row, the first of the report's.
+    """
+    gaps, changes = report.gaps.to_pandas(), report.changes.to_pandas()
+    gaps = gaps[gaps["verdict"] == "gap"].drop_duplicates(["pipeline", "task", "label", "metric", "attribute", "group"])
+    changes = changes[changes["verdict"] == "change"]
+    frames = [
+        pd.DataFrame(
+            {
+                "verdict": gaps["metric"].map({"prevalence": "cohort differs"}).fillna("gap"),
+                "pipeline": gaps["pipeline"],
+                **_where(gaps),
+                "groups": [_standing_out(report, gap) for gap in gaps.to_dict("records")],
+            }
+        ),
+        pd.DataFrame(
+            {
+                "verdict": "change",
+                "pipeline": changes["baseline"] + " → " + changes["candidate"],
+                **_where(changes),
+                "groups": "",
+            }
+        ),
+    ]
+    found = pd.concat(frames, ignore_index=True)
+    order = pd.concat([gaps["p_adjusted"], changes["p_adjusted"]], ignore_index=True).argsort(kind="stable")
+    return found.iloc[order].reset_index(drop=True)
+
+
+def _where(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """The columns that gaps and changes share; a number never without its interval."""
+    limits = zip(rows["ci_low"], rows["ci_high"], strict=True)
+    return {
+        "label": rows["label"],
+        "attribute": rows["attribute"],
+        "measure": rows["metric"] + " " + rows["definition"],
+        "estimate": rows["estimate"],
+        "95 % interval": pd.Series([_interval(low, high) for low, high in limits], index=rows.index, dtype="str"),
+        "adjusted p": rows["p_adjusted"],
+    }
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"{low:.3g} to {high:.3g}"
+
+
+def _standing_out(report: AuditReport, gap: Mapping[Any, Any]) -> str:
+    """The groups that differ from everyone in the metrics of one gap: "Female -0.12, 80+ +0.09"."""
+    same = ("pipeline", "task", "label", "attribute")
+    cells = [
+        cell
+        for cell in report.plain["cells"]
+        if cell["verdict"] == "gap"
+        and cell["metric"] in gap["metric"].split(",")
+        and all(cell[key] == gap[key] for key in same)
+    ]
+    return ", ".join(dict.fromkeys(f"{cell['group']} {cell['difference']:+.2g}" for cell in cells))
+
+
+def judged(report: AuditReport) -> pd.DataFrame:
+    """One row per kind of question: how many had an answer, and how many the data were too thin for."""
+    gaps, changes = report.gaps.to_pandas(), report.changes.to_pandas()
+    cohort = gaps["metric"] == "prevalence"
+    kinds = (
+        ("gaps between groups", gaps[~cohort], "gap", "no_gap_shown"),
+        ("prevalence by group", gaps[cohort], "gap", "no_gap_shown"),
+        ("changes by a candidate", changes, "change", "no_change_shown"),
+    )
+    return pd.DataFrame(
+        {
+            "question": name,
+            "found": int((rows["verdict"] == found).sum()),
+            "none shown": int((rows["verdict"] == none).sum()),
+            "insufficient evidence": int((rows["verdict"] == "insufficient_evidence").sum()),
+        }
+        for name, rows, found, none in kinds
+        if rows["verdict"].notna().any()
+    )
+
+
+def pipeline_summary(report: AuditReport) -> pd.DataFrame:
+    """One row per pipeline: mean over labels of overall AUROC and Dice, overall PSNR, and per attribute what was found.
+
+    "2 of 24": of 24 gaps that were judged, 2 are findings. Columns that no pipeline has a value for are left out.
     """
     cells, gaps = report.cells.to_pandas(), report.gaps.to_pandas()
     readable = cells[cells["state"].isin(READABLE) & (cells["group"] == "overall")]
@@ -29,12 +109,11 @@ def pipeline_summary(report: AuditReport) -> pd.DataFrame:
     for metric, title in (("auroc", "mean AUROC"), ("dice", "mean Dice"), ("psnr", "PSNR dB")):
         if metric in means:
             summary[title] = means[metric]
-    eop = gaps[gaps["definition"] == "eop"]
-    for attribute in dict.fromkeys(eop["attribute"]):
-        of_attribute = eop[eop["attribute"] == attribute].dropna(subset=["estimate"])
-        worst = of_attribute.loc[of_attribute.groupby("pipeline")["estimate"].idxmax()].set_index("pipeline")
-        shown = worst["estimate"].map("{:.2f}".format) + " " + worst["label"].astype("str")
-        summary[f"worst TPR gap, {attribute}"] = shown
+    of_models = gaps[gaps["verdict"].notna() & (gaps["metric"] != "prevalence")]
+    for attribute, rows in of_models.groupby("attribute", sort=False):
+        by_pipeline = rows.groupby("pipeline")["verdict"]
+        counts = by_pipeline.agg(lambda verdicts: f"{(verdicts == 'gap').sum()} of {len(verdicts)}")
+        summary[f"gaps by {attribute}"] = counts
     return summary.reset_index()
 
 

@@ -24,9 +24,10 @@ _HELP = """Serve medical-image models, and audit them for subgroup fairness.
 [bold]Your own images[/bold]
   evenhand cohorts create --images dicoms --table rows.csv \\
            --schema schema.yaml --watch
+  evenhand audits plan audit.yaml --cohort cohorts/1b2c
   evenhand audits create audit.yaml --cohort cohorts/1b2c --watch
   evenhand audits report audits/1b2c
-  evenhand report verify report.json
+  evenhand reports verify report.json
 
 [bold]audit.yaml[/bold]
   pipelines:
@@ -61,7 +62,7 @@ def build_app() -> typer.Typer:
         ("models", models),
         ("operations", operations),
         ("trainings", trainings),
-        ("report", reports),
+        ("reports", reports),
     ):
         app.add_typer(room.app, name=name)
     app.command("doctor")(doctor.doctor)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from evenhand.commands.console import (
     AsJson,
@@ -13,6 +14,7 @@ from evenhand.commands.console import (
     RequestId,
     Watch,
     connected,
+    err,
     follow,
     out,
     print_fields,
@@ -20,11 +22,13 @@ from evenhand.commands.console import (
     print_resource,
     print_resources,
 )
+from evenhand.plans import AuditPlan
 from evenhand.reports import AuditReport
 from evenhand.spec import spec_proto
-from evenhand.summary import group_rates, pipeline_summary, rich_table
+from evenhand.summary import findings, group_rates, judged, pipeline_summary, rich_table
 
 app = typer.Typer(help="Audits: a cohort through pipelines, by groups.", no_args_is_help=True)
+SHOWN_FINDINGS = 20
 Name = Annotated[str, typer.Argument(help="audits/… or what follows the slash.")]
 
 
@@ -50,6 +54,39 @@ def create(
             print_resource(follow(operation, resume=resume), as_json=as_json)
         else:
             print_resource(operation, as_json=as_json)
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    spec: Annotated[Path, typer.Argument(help="YAML file with cohort, pipelines and attributes.")],
+    cohort: Annotated[str, typer.Option(help="Use this cohort instead of the one the file names.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """What an audit could show, before it runs: the smallest gaps that this cohort lets it find.
+
+    Example: evenhand audits plan audit.yaml --cohort cohorts/1b2c
+    """
+    with connected(context) as client:
+        found = client.audits.plan(spec_proto(spec, cohort=cohort))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_plan(found)
+
+
+def print_plan(plan: AuditPlan) -> None:
+    """Detectable gaps by label and attribute, groups that cannot say anything, and what was assumed."""
+    title = f"Smallest gap found with power {plan.target_power:g}: best to worst group"
+    out.print(rich_table(plan.detectable(), title))
+    silent = plan.silent()
+    if len(silent):
+        out.print(rich_table(silent, "Groups with too few patients or cases to be tested"))
+    out.print(f"{plan.tests} tests in the primary family, error rate {plan.alpha:g} over all of them", highlight=False)
+    for sentence in plan.assumptions:
+        out.print(f"  {escape(sentence)}", soft_wrap=True, highlight=False)
+    for warning in plan.warnings:
+        err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
 
 
 @app.command("list")
@@ -130,6 +167,14 @@ def report(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
 
 
 def print_report(report: AuditReport) -> None:
-    """Pipelines side by side, rates by group, and where cases are missed most."""
+    """What was found first, then how much was looked for, then pipelines side by side and rates by group."""
+    found = findings(report)
+    if len(found):
+        out.print(rich_table(found.head(SHOWN_FINDINGS), "Findings"))
+        if len(found) > SHOWN_FINDINGS:
+            out.print(f"and {len(found) - SHOWN_FINDINGS} more in the report", highlight=False)
+    else:
+        out.print("[bold]Findings[/bold]\nnone: no gap and no change stood out from chance", highlight=False)
+    out.print(rich_table(judged(report), "Verdicts"))
     out.print(rich_table(pipeline_summary(report), "Pipelines"))
     out.print(rich_table(group_rates(report), "Mean TPR by group"))

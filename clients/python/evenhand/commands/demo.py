@@ -70,7 +70,7 @@ def _say_what_next(folder: Path, audit: str, report: AuditReport) -> None:
         out.print(f"  {folder / filename}", highlight=False, soft_wrap=True)
     steps = (
         f"open {folder / 'report.html'} in a browser",
-        f"evenhand report verify {folder / 'report.json'}",
+        f"evenhand reports verify {folder / 'report.json'}",
         f"python -c \"import pandas as pd; print(pd.read_parquet('{folder / 'predictions.parquet'}'))\"",
         f"evenhand audits show {audit}     (while this platform runs)",
     )

@@ -115,7 +115,8 @@ def planned_cells(
         counts: one row per cell, with columns metric, attribute, group, records, patients, patients_with_positives,
             patients_with_negatives, positives, negatives. All further columns (task, label) say what a cell is of; for
             each of their values and each metric there must be one row with attribute "" for everyone.
-        pipelines: how many will be audited; each adds its tests, but prevalence is tested once.
+        pipelines: how many will be audited; each adds its tests, but prevalence is tested once. A column ``pipelines``
+            of the counts says it for each row instead.
 
     Returns the rows with further columns state, family, tests (of the family), standard_error (of the group minus
     everyone), minimum_detectable_gap, power (of finding a gap as large as the tolerance) and tolerance; NaN where no
@@ -142,7 +143,8 @@ def planned_cells(
         ]
     )
     tested = (table["state"] == "ok").to_numpy() & (table["attribute"] != "").to_numpy() & np.isfinite(error)
-    each = np.where(table["metric"] == KNOWN_FROM_COUNTS, 1, pipelines) * tested
+    repeats = table["pipelines"] if "pipelines" in table else pipelines
+    each = np.where(table["metric"] == KNOWN_FROM_COUNTS, 1, repeats) * tested
     tests = pd.Series(each).groupby(table["family"]).transform("sum").to_numpy()
     critical = np.array([critical_value(int(count), alpha) for count in tests])
     table["tests"] = tests

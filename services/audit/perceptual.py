@@ -1,0 +1,81 @@
+"""The LPIPS networks that an audit asks for: there, pinned by digest, and loaded once a process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from services.adapters.perceptual import load_lpips
+from services.audit.pipeline import Degrade, ModelStage, ResolvedAudit, ResolvedPipeline
+from services.errors import FailedPrecondition, InvalidInput
+from services.maths.imaging.perceptual import lpips
+from services.maths.networks.lpips import LpipsNetwork, Variant
+
+VARIANTS: dict[str, Variant] = {"lpips_alex": "alex", "lpips_vgg": "vgg"}
+
+
+class Perceptual:
+    """``folder`` is the settings' ``lpips_weights``; its files are read when a metric first needs them."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._networks: dict[str, LpipsNetwork] = {}
+        self._lock = threading.Lock()
+
+    def digests(self, metrics: Iterable[str]) -> dict[str, str]:
+        """sha256 of the weights of those of ``metrics`` that need some.
+
+        Raises FailedPrecondition LPIPS_WEIGHTS_ABSENT, and what else :func:`load_lpips` raises.
+        """
+        return {metric: self._network(metric).digest for metric in metrics if metric in VARIANTS}
+
+    def check(self, plan: ResolvedAudit) -> None:
+        """Raises InvalidInput for a pipeline whose images are too small for a network that is to compare them."""
+        for metric in plan.perceptual:
+            smallest = self._network(metric).smallest
+            for index, pipeline in enumerate(plan.pipelines):
+                if changes_images(pipeline) and min(pipeline.height, pipeline.width) < smallest:
+                    raise InvalidInput(
+                        f"{metric} needs images of at least {smallest} pixels a side; those of pipeline {pipeline.name} "
+                        f"have {pipeline.height} x {pipeline.width}",
+                        field=f"spec.pipelines[{index}]",
+                        reason="IMAGE_TOO_SMALL_FOR_METRIC",
+                    )
+
+    def measure(self, metric: str, digest: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """The metric as a function of (changed, original) images, with the weights that the plan pinned."""
+        network = self._network(metric)
+        if network.digest != digest:
+            raise FailedPrecondition(
+                f"the weights of {metric} are no longer those that this audit was created with; create it again",
+                field=metric,
+                reason="MODEL_CHANGED",
+            )
+        return partial(lpips, network=network)
+
+    def _network(self, metric: str) -> LpipsNetwork:
+        if self._folder is None:
+            raise FailedPrecondition(
+                f"{metric} needs weights that this platform has not; set EVENHAND_LPIPS_WEIGHTS to the folder with "
+                f"{metric}.safetensors, or leave the metric out",
+                field="spec.quality_metrics",
+                reason="LPIPS_WEIGHTS_ABSENT",
+            )
+        with self._lock:
+            if metric not in self._networks:
+                torch.set_num_threads(1)  # a distance must not depend on how many cores the machine has
+                self._networks[metric] = load_lpips(self._folder, VARIANTS[metric])
+            return self._networks[metric]
+
+
+def changes_images(pipeline: ResolvedPipeline) -> bool:
+    """Whether its images are compared with their originals."""
+    return any(
+        isinstance(stage, Degrade) or (isinstance(stage, ModelStage) and stage.kind == "reconstruct")
+        for stage in pipeline.stages
+    )
