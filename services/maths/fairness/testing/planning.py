@@ -143,7 +143,7 @@ def planned_cells(
         ]
     )
     tested = (table["state"] == "ok").to_numpy() & (table["attribute"] != "").to_numpy() & np.isfinite(error)
-    repeats = table["pipelines"] if "pipelines" in table else pipelines
+    repeats = table.get("pipelines", pipelines)
     each = np.where(table["metric"] == KNOWN_FROM_COUNTS, 1, repeats) * tested
     tests = pd.Series(each).groupby(table["family"]).transform("sum").to_numpy()
     critical = np.array([critical_value(int(count), alpha) for count in tests])

@@ -12,11 +12,6 @@ variance is estimated from everyone and only the group's sizes are its own:
                  patient share (an exchangeable correlation, i.e. a design effect that follows the group's own numbers
                  of images; Rao and Scott 1992). a and b come from everyone. With u = 1/n_g - 1/n and w = 1/n:
                  u² (a n_g + b Σ_g n²) + w² (a n_rest + b Σ_rest n²).
-    skewness     rates near 0 or 1 and rare positives skew the sum by an amount that depends on the group's size. The
-                 statistic is straightened by Wilson and Hilferty's cube root with the pooled third moment, so that a
-                 group with few positives and one with many have the same tails: this is what keeps the family-wise
-                 error when prevalence differs between groups, for then the dealt-out groups do not have the sizes that
-                 the real ones have.
 """
 
 from __future__ import annotations
@@ -25,15 +20,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.maths.fairness.sums import Floats
 from services.maths.fairness.testing.permutation import Features
 
 SCORE_METRICS = ("auroc", "tpr", "fpr", "prevalence")
 
-# Difference, its variance and its third central moment under the null; (B, G, L) each.
-Moments = tuple[Floats, Floats, Floats]
+# Difference and its variance under the null; (B, G, L) each.
+Contrast = tuple[Floats, Floats]
 
 # Columns of a label's features, and of the sums of them.
 AUROC_POSITIVES, AUROC_NEGATIVES, TPR, FPR, POSITIVES, NEGATIVES, POSITIVES2, BOTH, NEGATIVES2 = range(9)
@@ -44,8 +38,8 @@ WIDTH = 9
 class LabelSums:
     """One label in one pipeline: sums over each of K patients' labelled records, (K,) float64 each.
 
-    ``true_positives`` and ``false_positives`` are None without a threshold; placements are Σ over a patient's positive
-    (negative) records of the share of all negatives scoring below (of all positives scoring above), ties half.
+    Placements are Σ over a patient's positive (negative) records of the share of all negatives scoring below (of all
+    positives scoring above), ties half.
     """
 
     positives: Floats
@@ -58,30 +52,29 @@ class LabelSums:
 
 @dataclass(frozen=True)
 class ScoreNull:
-    """What everyone says about the null: features of the patients and the pooled moments, for L labels at once.
+    """What everyone says about the null: features of the patients and the pooled variances, for L labels at once.
 
     Attributes:
         features: (K, 9 L) float32, column type by column type.
         totals: (9, L) their sums.
         noise: (5, 2) × (L,): a and b of the residuals of AUROC's positives, its negatives, TPR, FPR and prevalence.
         cross: (L,) covariance of AUROC's two residuals per positive × negative record of one patient.
-        third: (7, L) Σ e³ of the same five, then Σ e₊² e₋ and Σ e₊ e₋² of AUROC.
+        prevalence: (L,) of everyone.
     """
 
     features: Features
     totals: Floats
     noise: Floats
     cross: Floats
-    third: Floats
     prevalence: Floats
 
 
 def score_null(labels: Sequence[LabelSums]) -> ScoreNull:
-    """Features and pooled moments of L labels over the same K patients (zeros for a patient without records)."""
+    """Features and pooled variances of L labels over the same K patients (zeros for a patient without records)."""
     patients = len(labels[0].positives)
     features = np.zeros((patients, WIDTH, len(labels)), dtype=np.float32)
-    noise, cross, third = np.zeros((5, 2, len(labels))), np.zeros(len(labels)), np.zeros((7, len(labels)))
-    prevalence = np.zeros(len(labels))
+    noise = np.zeros((5, 2, len(labels)))
+    cross, prevalence = np.zeros(len(labels)), np.zeros(len(labels))
     for i, label in enumerate(labels):
         positives, negatives = label.positives, label.negatives
         counts = (positives, negatives, positives, negatives, positives + negatives)
@@ -97,54 +90,40 @@ def score_null(labels: Sequence[LabelSums]) -> ScoreNull:
         ]
         for m, (residual, count) in enumerate(zip(residuals, counts, strict=True)):
             noise[m, :, i] = _noise(residual, count)
-            third[m, i] = (residual**3).sum()
         up, down = residuals[0], residuals[1]
         both = positives * negatives
         cross[i] = _ratio((up * down).sum(), both.sum())
-        third[5:, i] = (up**2 * down).sum(), (up * down**2).sum()
         prevalence[i] = _ratio(positives.sum(), (positives + negatives).sum())
         features[:, :, i] = np.stack([*residuals[:4], positives, negatives, positives**2, both, negatives**2], axis=1)
     flat = features.reshape(patients, -1)
     totals = features.sum(axis=0, dtype=np.float64)
-    return ScoreNull(flat, totals, noise, cross, third, prevalence)
+    return ScoreNull(flat, totals, noise, cross, prevalence)
 
 
 def score_statistics(null: ScoreNull, metric: str, sums: Floats) -> tuple[Floats, Floats]:
     """(B, G, L) statistics and standard errors of one metric from (B, G, 9 L) sums of the null's features.
 
-    The statistic is standard normal under the null to second order; positive where the group is above everyone. Both
-    are 0 where a group has no case or is everyone.
+    The statistic is about standard normal under the null, and positive where the group is above everyone. Both are 0
+    where a group has no case or is everyone.
     """
     table = sums.reshape(*sums.shape[:2], WIDTH, -1)
     part = {"auroc": _auroc, "tpr": _true_positive_rate, "fpr": _false_positive_rate, "prevalence": _prevalence}[metric]
-    difference, variance, third = part(null, np.moveaxis(table, 2, 0))
+    difference, variance = part(null, np.moveaxis(table, 2, 0))
     error = np.sqrt(np.maximum(variance, 0.0))
-    statistic, skewness = np.zeros_like(error), np.zeros_like(error)
+    statistic = np.zeros_like(error)
     np.divide(difference, error, out=statistic, where=error > 0)
-    np.divide(third, error**3, out=skewness, where=error > 0)
-    return straightened(statistic, skewness), error
+    return statistic, error
 
 
-def straightened(statistic: Floats, skewness: Floats) -> Floats:
-    """A standardised sum with this skewness, on the scale of a normal one (Wilson and Hilferty 1931).
-
-    The sum is taken for a shifted gamma variable; increasing in the statistic, and the identity at skewness 0.
-    """
-    bounded = np.clip(skewness, -2.0, 2.0)
-    bent = np.abs(bounded) > 1e-4
-    gamma = np.where(bent, bounded, 1.0)
-    return np.where(bent, 6.0 / gamma * (np.cbrt(1.0 + 0.5 * gamma * statistic) - 1.0) + gamma / 6.0, statistic)
-
-
-def _true_positive_rate(null: ScoreNull, table: Floats) -> Moments:
+def _true_positive_rate(null: ScoreNull, table: Floats) -> Contrast:
     return _rate(table[TPR], table[[POSITIVES, POSITIVES2]], null.totals[[POSITIVES, POSITIVES2]], null, 2)
 
 
-def _false_positive_rate(null: ScoreNull, table: Floats) -> Moments:
+def _false_positive_rate(null: ScoreNull, table: Floats) -> Contrast:
     return _rate(table[FPR], table[[NEGATIVES, NEGATIVES2]], null.totals[[NEGATIVES, NEGATIVES2]], null, 3)
 
 
-def _prevalence(null: ScoreNull, table: Floats) -> Moments:
+def _prevalence(null: ScoreNull, table: Floats) -> Contrast:
     size, whole = (
         np.stack(
             [
@@ -157,21 +136,19 @@ def _prevalence(null: ScoreNull, table: Floats) -> Moments:
     return _rate(table[POSITIVES] - null.prevalence * size[0], size, whole, null, 4)
 
 
-def _rate(residual: Floats, size: Floats, total: Floats, null: ScoreNull, moment: int) -> Moments:
+def _rate(residual: Floats, size: Floats, total: Floats, null: ScoreNull, moment: int) -> Contrast:
     """One rate: (B, G, L) residuals, (2, B, G, L) records and their squares, (2, L) the same of everyone."""
     (count, squares), (everyone, everyone2) = size, total
-    noise, third = null.noise[moment], null.third[moment]
+    noise = null.noise[moment]
     usable = (count > 0) & (count < everyone)
     n, w = np.where(usable, count, 1.0), 1.0 / np.maximum(everyone, 1.0)
     u = 1.0 / n - w
     own = noise[0] * count + noise[1] * squares
     rest = noise[0] * everyone + noise[1] * everyone2 - own
-    share = count * w
-    skew = third * (share * u**3 - (1.0 - share) * w**3)
-    return _where(usable, residual / n, own * u**2 + rest * w**2, skew)
+    return np.where(usable, residual / n, 0.0), np.where(usable, own * u**2 + rest * w**2, 0.0)
 
 
-def _auroc(null: ScoreNull, table: Floats) -> Moments:
+def _auroc(null: ScoreNull, table: Floats) -> Contrast:
     positives, negatives, total = table[POSITIVES], table[NEGATIVES], null.totals
     usable = (positives > 0) & (negatives > 0) & (positives < total[POSITIVES]) & (negatives < total[NEGATIVES])
     n1, n0 = np.where(usable, positives, 1.0), np.where(usable, negatives, 1.0)
@@ -188,17 +165,7 @@ def _auroc(null: ScoreNull, table: Floats) -> Moments:
     )
     variance = own[0] * u1**2 + own[1] * u0**2 + 2 * own[2] * u1 * u0
     variance += (whole[0] - own[0]) * w1**2 + (whole[1] - own[1]) * w0**2 + 2 * (whole[2] - own[2]) * w1 * w0
-
-    f1, f0, f10 = positives * w1, negatives * w0, table[BOTH] / np.maximum(total[BOTH], 1.0)
-    m1, m0, m110, m100 = null.third[0], null.third[1], null.third[5], null.third[6]
-    skew = m1 * (f1 * u1**3 - (1 - f1) * w1**3) + m0 * (f0 * u0**3 - (1 - f0) * w0**3)
-    skew += 3 * m110 * (f10 * u1**2 * u0 - (1 - f10) * w1**2 * w0)
-    skew += 3 * m100 * (f10 * u1 * u0**2 - (1 - f10) * w1 * w0**2)
-    return _where(usable, difference, variance, skew)
-
-
-def _where(usable: NDArray[np.bool_], difference: Floats, variance: Floats, skew: Floats) -> Moments:
-    return np.where(usable, difference, 0.0), np.where(usable, variance, 0.0), np.where(usable, skew, 0.0)
+    return np.where(usable, difference, 0.0), np.where(usable, variance, 0.0)
 
 
 def _noise(residual: Floats, count: Floats) -> tuple[float, float]:

@@ -43,7 +43,9 @@ def test_step_down_is_never_above_single_step_and_never_below_the_raw_p():
 def test_equal_tests_cost_as_much_as_one():
     rng = np.random.default_rng(3)
     one = np.abs(rng.standard_normal((199, 1)))
-    assert (westfall_young(np.full(50, 2.0), np.repeat(one, 50, axis=1)) == permutation_p(np.array([2.0]), one)[0]).all()
+    assert (
+        westfall_young(np.full(50, 2.0), np.repeat(one, 50, axis=1)) == permutation_p(np.array([2.0]), one)[0]
+    ).all()
 
 
 def test_what_is_not_tested_gets_no_p_and_counts_for_nothing():

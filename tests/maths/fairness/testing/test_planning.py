@@ -10,9 +10,7 @@ from scipy import stats
 from services.maths.fairness.testing.planning import auroc_variance, critical_value, planned_cells, required_positives
 
 
-@pytest.mark.parametrize(
-    ("gap", "alone", "among_many"), [(0.05, 972, 3151), (0.10, 243, 788), (0.20, 61, 197)]
-)
+@pytest.mark.parametrize(("gap", "alone", "among_many"), [(0.05, 972, 3151), (0.10, 243, 788), (0.20, 61, 197)])
 def test_positives_for_a_gap_of_true_positive_rates(gap, alone, among_many):
     """Power .8, design effect 1.5, reference ten times larger, a rate of .75, one test or 1,908."""
     assert required_positives("tpr", gap) == alone
@@ -46,14 +44,33 @@ def test_required_positives_refuses_what_it_cannot_plan():
 
 
 def _counts(metrics=("auroc", "tpr", "fpr", "prevalence", "psnr", "ece"), labels=("a",)):
-    sizes = {("", "overall"): (20000, 2000), ("sex", "F"): (9000, 900), ("sex", "M"): (11000, 1100),
-             ("race", "x"): (300, 20), ("sex,race", "F, x"): (3000, 300), ("race", "none"): (0, 0)}
-    return pd.DataFrame([
-        {"label": label, "metric": metric, "attribute": attribute, "group": group, "records": n, "patients": n // 3,
-         "patients_with_positives": math.ceil(p / 2), "patients_with_negatives": (n - p) // 3,
-         "positives": p, "negatives": n - p}
-        for label in labels for (attribute, group), (n, p) in sizes.items() for metric in metrics
-    ])
+    sizes = {
+        ("", "overall"): (20000, 2000),
+        ("sex", "F"): (9000, 900),
+        ("sex", "M"): (11000, 1100),
+        ("race", "x"): (300, 20),
+        ("sex,race", "F, x"): (3000, 300),
+        ("race", "none"): (0, 0),
+    }
+    return pd.DataFrame(
+        [
+            {
+                "label": label,
+                "metric": metric,
+                "attribute": attribute,
+                "group": group,
+                "records": n,
+                "patients": n // 3,
+                "patients_with_positives": math.ceil(p / 2),
+                "patients_with_negatives": (n - p) // 3,
+                "positives": p,
+                "negatives": n - p,
+            }
+            for label in labels
+            for (attribute, group), (n, p) in sizes.items()
+            for metric in metrics
+        ]
+    )
 
 
 def test_a_plan_says_state_family_and_detectable_gap_of_each_cell():
@@ -80,9 +97,8 @@ def test_labels_are_planned_against_their_own_everyone():
     counts = _counts(labels=("a", "b"))
     counts.loc[counts["label"] == "b", "positives"] //= 10
     plan = planned_cells(counts).set_index(["label", "metric", "attribute", "group"])
-    assert (
-        plan.loc["b", "tpr", "sex", "F"]["standard_error"]
-        == pytest.approx(math.sqrt(10) * plan.loc["a", "tpr", "sex", "F"]["standard_error"])
+    assert plan.loc["b", "tpr", "sex", "F"]["standard_error"] == pytest.approx(
+        math.sqrt(10) * plan.loc["a", "tpr", "sex", "F"]["standard_error"]
     )
 
 
