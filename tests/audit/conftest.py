@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 LEVELS = {"sex": ["Female", "Male"], "age": ["0-60", "60-80", "80+"]}
 PROVENANCE = {"cohort": {"digest": "c" * 64, "patients": 401, "records": 801}, "seed": 7}
@@ -13,7 +14,7 @@ PROVENANCE = {"cohort": {"digest": "c" * 64, "patients": 401, "records": 801}, "
 
 @dataclass(frozen=True)
 class PlantedAudit:
-    """800 records of 400 patients; "unet" loses positives of men only; nobody is over 80."""
+    """800 records of 400 patients; "unet" loses positives of men only; nobody is over 80. Scores are probabilities."""
 
     predictions: pd.DataFrame
     quality: pd.DataFrame
@@ -45,7 +46,7 @@ def planted():
         loss = np.where((cohort["attribute_sex"] == "Male") & (y_true == 1), 1.0, 0.0)
         for pipeline, y_score in (("original", score), ("unet", score - loss)):
             part = cohort.assign(pipeline=pipeline, task="classification", label=label, y_true=y_true)
-            predictions.append(part.assign(y_score=y_score, threshold=0.5))
+            predictions.append(part.assign(y_score=expit(y_score - 0.5), threshold=0.5))
     for pipeline, metric, mean in (("original", "dice", 0.8), ("unet", "dice", 0.7), ("unet", "psnr", 30.0)):
         value = mean + draw.normal(0, 0.01, 800)
         value[:20] = np.nan if metric == "dice" else np.inf

@@ -53,6 +53,24 @@ def group_specs(attributes: Sequence[str], levels: Mapping[str, Sequence[str]]) 
     return specs
 
 
+def varying_patients(specs: Sequence[GroupSpec], tables: Sequence[tuple[pd.DataFrame, np.ndarray]]) -> dict[str, int]:
+    """How many patients are in more than one group of an attribute, such as an age that changes; only where any are.
+
+    ``tables`` are canonical rows with the patient number of each row. A missing group is no other group.
+    """
+    counts = {}
+    for spec in specs:
+        pairs = []
+        for rows, patient in tables:
+            code = spec.group(rows).codes
+            pairs.append(np.unique(patient[code >= 0] * len(spec.groups) + code[code >= 0]))
+        owners = np.unique(np.concatenate(pairs)) // max(len(spec.groups), 1)
+        varying = int((np.unique(owners, return_counts=True)[1] > 1).sum())
+        if varying:
+            counts[spec.name] = varying
+    return counts
+
+
 def _group(rows: pd.DataFrame, attribute: str, levels: tuple[str, ...]) -> Grouping:
     column = ATTRIBUTE_PREFIX + attribute
     if column not in rows.columns:

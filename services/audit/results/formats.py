@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.errors import DuplicateRecord, InvalidInput, NonFinite, UnknownLabel, UnsupportedFormat
+from services.errors import DuplicateRecord, InvalidInput, NonFinite, OutOfRange, UnknownLabel, UnsupportedFormat
 from services.maths.canonical import canonical_json
 
 PREDICTIONS_VERSION = "evenhand.predictions/1"
@@ -48,7 +48,11 @@ def prediction_rows(frame: pd.DataFrame) -> pd.DataFrame:
     score = _numbers(frame, "y_score", "predictions")
     if not np.isfinite(score).all():
         raise NonFinite("y_score must be a finite number in every row", field="predictions.y_score")
+    if not ((score >= 0.0) & (score <= 1.0)).all():
+        raise OutOfRange("y_score must be a probability in [0, 1] in every row", field="predictions.y_score")
     threshold = _numbers(frame, "threshold", "predictions")
+    if np.isinf(threshold).any():
+        raise NonFinite("threshold must be a finite number or missing", field="predictions.threshold")
     rows["y_true"] = pd.array(np.where(given, truth, np.nan), dtype="Int8")
     rows["y_score"] = score
     rows["threshold"] = threshold

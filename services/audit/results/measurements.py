@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from services.audit.results.attributes import GroupSpec
 from services.errors import InvalidInput
 from services.maths.fairness.cells import Minimums
-from services.maths.fairness.classification import disaggregate_classification
 from services.maths.fairness.disaggregation import Disaggregation
-from services.maths.fairness.means import disaggregate_mean
+from services.maths.fairness.groups import Grouping
+from services.maths.fairness.metrics.classification import disaggregate_classification
+from services.maths.fairness.metrics.means import disaggregate_mean
+from services.maths.fairness.sums import PatientSums
 
 # (metric, attribute) -> disaggregation, for one pipeline, task and label.
 ByMetric = dict[tuple[str, str], Disaggregation]
 
-QUALITY_TASKS = {"dice": "segmentation", "psnr": "reconstruction", "ssim_gaussian11": "reconstruction"}
+QUALITY_TASKS = {
+    "dice": "segmentation",
+    "psnr": "reconstruction",
+    "ssim_gaussian11": "reconstruction",
+    "lpips_alex": "reconstruction",
+    "lpips_vgg": "reconstruction",
+}
+LABEL_METRICS = ("prevalence",)  # of the label itself, whatever a pipeline makes of the image
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Patient ids of both tables in one sorted list: a patient has one number in all labels, metrics and pipelines."""
+
+    ids: NDArray[np.object_]
+    of_category: dict[str, NDArray[np.int64]]
+
+    @property
+    def count(self) -> int:
+        return len(self.ids)
+
+    def numbers(self, rows: pd.DataFrame, table: str) -> NDArray[np.int64]:
+        """(N,) patient numbers of the canonical rows of "predictions" or "quality"."""
+        return self.of_category[table][rows["patient_id"].cat.codes.to_numpy()]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """(N,) arrays of one label in one pipeline; ``y_true`` is -1 where missing."""
+
+    y_true: NDArray[np.int8]
+    y_score: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    patient: NDArray[np.int64]
+    groupings: tuple[Grouping, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one pipeline made of one label: disaggregations, the sums behind them, and the scores (None for means)."""
+
+    by: ByMetric
+    sums: PatientSums
+    scores: Scores | None
 
 
 @dataclass(frozen=True)
@@ -28,45 +74,79 @@ class Measurement:
 
     task: str
     label: str
-    by_pipeline: dict[str, ByMetric]
+    readings: dict[str, Reading]
+
+
+def common_patients(predictions: pd.DataFrame, quality: pd.DataFrame) -> Patients:
+    """Number the patients of both canonical tables in the order of their ids."""
+    tables = {"predictions": predictions, "quality": quality}
+    categories = {name: rows["patient_id"].cat.categories.to_numpy(dtype=object) for name, rows in tables.items()}
+    ids = np.array(sorted(set().union(*categories.values())), dtype=object)
+    return Patients(ids, {name: np.searchsorted(ids, found) for name, found in categories.items()})
 
 
 def measure_predictions(
-    rows: pd.DataFrame, pipelines: list[str], specs: list[GroupSpec], minimums: Minimums
+    rows: pd.DataFrame, pipelines: list[str], specs: Sequence[GroupSpec], patients: Patients, minimums: Minimums
 ) -> Iterator[Measurement]:
     """Measurements by task and label, sorted. Lazy, so that memory holds the arrays of one label only."""
     for (task, label), by_pipeline in _slices(rows, ("task", "label"), pipelines):
-        results = {}
-        for pipeline, part in by_pipeline.items():
-            results[pipeline] = disaggregate_classification(
-                part["y_true"].to_numpy(dtype=np.int8, na_value=-1),
-                part["y_score"].to_numpy(),
-                part["threshold"].to_numpy(),
-                sensitive_features=[spec.group(part) for spec in specs],
-                cluster=part["patient_id"].cat.codes.to_numpy(),
-                minimums=minimums,
-            )
-        yield Measurement(task, label, results)
+        readings = {
+            pipeline: _classified(_scores(part, specs, patients), minimums) for pipeline, part in by_pipeline.items()
+        }
+        yield Measurement(task, label, _with_label_metrics_once(readings))
 
 
 def measure_quality(
-    rows: pd.DataFrame, pipelines: list[str], specs: list[GroupSpec], minimums: Minimums
+    rows: pd.DataFrame, pipelines: list[str], specs: Sequence[GroupSpec], patients: Patients, minimums: Minimums
 ) -> Iterator[Measurement]:
     """Measurements by metric, sorted. Raises InvalidInput for a metric that has no definition here."""
     for (name,), by_pipeline in _slices(rows, ("metric",), pipelines):
         metric, _, structure = name.partition("/")
         if metric not in QUALITY_TASKS:
             raise InvalidInput(f"unknown metric {name!r}; known: {', '.join(QUALITY_TASKS)}", field="quality.metric")
-        results = {}
+        readings = {}
         for pipeline, part in by_pipeline.items():
-            results[pipeline] = disaggregate_mean(
+            means = disaggregate_mean(
                 metric,
                 part["value"].to_numpy(),
                 sensitive_features=[spec.group(part) for spec in specs],
-                cluster=part["patient_id"].cat.codes.to_numpy(),
+                cluster=patients.numbers(part, "quality"),
                 minimums=minimums,
             )
-        yield Measurement(QUALITY_TASKS[metric], structure, results)
+            readings[pipeline] = Reading(means.by, means.sums, None)
+        yield Measurement(QUALITY_TASKS[metric], structure, readings)
+
+
+def _scores(part: pd.DataFrame, specs: Sequence[GroupSpec], patients: Patients) -> Scores:
+    return Scores(
+        y_true=part["y_true"].to_numpy(dtype=np.int8, na_value=-1),
+        y_score=part["y_score"].to_numpy(),
+        threshold=part["threshold"].to_numpy(),
+        patient=patients.numbers(part, "predictions"),
+        groupings=tuple(spec.group(part) for spec in specs),
+    )
+
+
+def _classified(scores: Scores, minimums: Minimums) -> Reading:
+    found = disaggregate_classification(
+        scores.y_true,
+        scores.y_score,
+        scores.threshold,
+        sensitive_features=scores.groupings,
+        cluster=scores.patient,
+        minimums=minimums,
+    )
+    return Reading(found.by, found.sums, scores)
+
+
+def _with_label_metrics_once(readings: dict[str, Reading]) -> dict[str, Reading]:
+    """Prevalence with the first pipeline only: it is the same in all of them, and one finding must count once."""
+    first, *others = readings.items()
+    stripped = {}
+    for name, reading in others:
+        kept = {key: part for key, part in reading.by.items() if key[0] not in LABEL_METRICS}
+        stripped[name] = replace(reading, by=kept)
+    return {first[0]: first[1], **stripped}
 
 
 def _slices(

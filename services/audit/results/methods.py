@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-from services.maths.fairness.cells import Minimums
+from services.audit.results.settings import Settings
+from services.maths.fairness.limits import CONFIDENCE
+from services.maths.fairness.testing.verdicts import ALPHA, tolerance
 
 
 @cache
@@ -25,19 +27,31 @@ def methods_block(
     *,
     metrics: Collection[str],
     definitions: Collection[str],
-    baseline: str,
+    settings: Settings,
     candidates: list[str],
-    groups: dict[str, list[str]],
-    minimums: Minimums,
+    thresholds: list[dict[str, Any]],
+    varying: dict[str, int],
 ) -> dict[str, Any]:
-    """``groups`` holds every audited attribute (or intersection) with its groups in the order of the cohort schema."""
+    """All of ``methods`` but its ``text``; ``groups`` are in the order of the cohort schema."""
     cards = metric_cards()
     return {
-        "baseline": baseline,
+        "baseline": settings.baseline,
         "candidates": candidates,
-        "groups": groups,
-        "min_patients": minimums.patients,
-        "min_cases": minimums.cases,
+        "attributes": [spec.name for spec in settings.specs],
+        "levels": settings.levels,
+        "groups": {spec.name: list(spec.groups) for spec in settings.specs},
+        "reference_groups": settings.reference_groups,
+        "min_patients": settings.minimums.patients,
+        "min_cases": settings.minimums.cases,
+        "alpha": ALPHA,
+        "confidence": CONFIDENCE,
+        "permutations": settings.permutations,
+        "replicates": settings.replicates,
+        "seed": settings.seed,
+        "tolerances": {name: size for name in sorted(metrics) if (size := tolerance(name)) is not None},
+        "thresholds": thresholds,
+        "varying_attributes": varying,
+        "software": settings.software,
         **cards["rules"],
         "metrics": {name: card for name, card in cards["metrics"].items() if name in metrics},
         "gaps": {name: card for name, card in cards["gaps"].items() if name in definitions},

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import pandas as pd
 
-from services.audit.results.attributes import GroupSpec, group_specs
+from services.audit.results.attributes import varying_patients
+from services.audit.results.change_findings import ChangeFindings
 from services.audit.results.formats import prediction_rows, quality_rows, rows_digest
-from services.audit.results.measurements import ByMetric, measure_predictions, measure_quality
+from services.audit.results.group_findings import GroupFindings, judge_cells, judge_gaps, patient_vectors, place
+from services.audit.results.measurements import (
+    ByMetric,
+    Measurement,
+    Patients,
+    common_patients,
+    measure_predictions,
+    measure_quality,
+)
 from services.audit.results.methods import methods_block
+from services.audit.results.narrative import paragraphs
+from services.audit.results.rounding import rounded
+from services.audit.results.rows import Row, cell_rows, gap_row, reference_rows
+from services.audit.results.settings import MIN_CASES, MIN_PATIENTS, PERMUTATIONS, REPLICATES, Settings, settings
+from services.audit.results.thresholds import threshold_rows
 from services.errors import InvalidInput
 from services.maths.canonical import canonical_json, digest
-from services.maths.fairness.cells import Cell, Minimums
-from services.maths.fairness.changes import gap_change, overall_change
-from services.maths.fairness.disaggregation import Disaggregation
-from services.maths.fairness.gaps.definitions import Gap, gaps_of
+from services.maths.fairness.gaps.definitions import gaps_of
+from services.maths.fairness.gaps.simultaneous import standard_normals
+from services.maths.fairness.sums import Floats
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 
 
 def reduce(
@@ -29,59 +42,80 @@ def reduce(
     attributes: Sequence[str],
     baseline: str,
     levels: Mapping[str, Sequence[str]],
-    min_patients: int = 10,
-    min_cases: int = 5,
+    min_patients: int = MIN_PATIENTS,
+    min_cases: int = MIN_CASES,
+    reference_groups: Mapping[str, str] | None = None,
+    thresholds: Sequence[Mapping[str, Any]] = (),
+    allow_fitted_thresholds: bool = False,
+    permutations: int = PERMUTATIONS,
+    replicates: int = REPLICATES,
+    seed: int | None = None,
+    software: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The report without its envelope (FORMATS.md), as plain JSON values.
 
-    ``predictions`` and ``quality`` are rows as ``formats`` describes them, in any order; either may have no rows.
-    ``attributes`` are names, or names joined by commas for intersections; ``levels`` holds every attribute's levels in
-    the order of the cohort schema. ``provenance`` is kept as it is, with the digests of the rows added;
-    ``provenance["cohort"]`` gives the cohort's digest, patients and records (else they are counted from the rows).
-    Raises UnknownAttribute, InvalidInput and what ``formats`` raises.
+    Args:
+        predictions, quality: rows as ``formats`` describes them, in any order; either may have no rows.
+        attributes: names, or names joined by commas for intersections.
+        levels: every attribute's levels in the order of the cohort schema.
+        reference_groups: attribute → group; adds gaps of every other group to that one.
+        thresholds: where thresholds came from (``thresholds.threshold_rows``); what is not stated came with the rows.
+        allow_fitted_thresholds: take thresholds that were fitted on these very records, and say so in the report.
+        permutations, replicates: of the tests, and of the bootstrap columns of changes (0: none).
+        seed: of every random stream, each by its purpose; default ``provenance["seed"]``, else 0.
+        software: package → version for the methods text; default what is installed.
+        provenance: kept as it is, with the digests of the rows added; ``provenance["cohort"]`` gives the cohort's
+            digest, patients and records (else they are counted from the rows).
+
+    Raises UnknownAttribute, InvalidInput and its other kinds, and what ``formats`` raises.
     """
+    chosen = settings(
+        attributes=attributes,
+        baseline=baseline,
+        levels=levels,
+        min_patients=min_patients,
+        min_cases=min_cases,
+        reference_groups=reference_groups,
+        permutations=permutations,
+        replicates=replicates,
+        seed=provenance.get("seed", 0) if seed is None else seed,
+        software=software,
+    )
     scored, measured = prediction_rows(predictions), quality_rows(quality)
-    specs = group_specs(attributes, levels)
+    origins = threshold_rows(scored, thresholds, allow_fitted=allow_fitted_thresholds)
+    patients = common_patients(scored, measured)
     pipelines = _pipelines(scored, measured, baseline)
-    minimums = Minimums(min_patients, min_cases)
 
-    cells: list[dict[str, Any]] = []
-    gaps: list[dict[str, Any]] = []
-    changes: list[dict[str, Any]] = []
-    for measurement in chain(
-        measure_predictions(scored, pipelines, specs, minimums), measure_quality(measured, pipelines, specs, minimums)
-    ):
-        of = {"task": measurement.task, "label": measurement.label}
-        before = measurement.by_pipeline.get(baseline)
-        for pipeline, by_metric in measurement.by_pipeline.items():
-            at = {"pipeline": pipeline, **of}
-            cells += [_cell(at, part, cell) for part in by_metric.values() for cell in part.cells]
-            gaps += [_gap(at, gap) for gap in _gaps(by_metric, specs)]
-            if pipeline != baseline and before is not None:
-                pair = {"baseline": baseline, "candidate": pipeline, **of}
-                changes += _changes(pair, before, by_metric, specs)
+    body = _Body(chosen, patients)
+    for measurement in _measurements(scored, measured, pipelines, patients, chosen):
+        body.add(measurement)
+    body.judge(scored, measured)
 
+    tables = [(scored, patients.numbers(scored, "predictions")), (measured, patients.numbers(measured, "quality"))]
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "cohort": _cohort(provenance, scored, measured),
-        "cells": cells,
-        "gaps": gaps,
-        "changes": changes,
+        "cells": body.cells,
+        "gaps": body.gaps,
+        "changes": body.changes.rows,
+        "families": body.families,
         "methods": methods_block(
-            metrics={cell["metric"] for cell in cells},
-            definitions={row["definition"] for row in (*gaps, *changes)},
-            baseline=baseline,
+            metrics={row["metric"] for row in body.cells},
+            definitions={row["definition"] for row in chain(body.gaps, body.changes.rows)},
+            settings=chosen,
             candidates=pipelines[1:],
-            groups={spec.name: list(spec.groups) for spec in specs},
-            minimums=minimums,
+            thresholds=origins,
+            varying=varying_patients(chosen.specs, tables),
         ),
-        "provenance": {
-            **provenance,
-            "rows": {
-                "predictions": {"rows": len(scored), "sha256": rows_digest(scored)},
-                "quality": {"rows": len(measured), "sha256": rows_digest(measured)},
-            },
+    }
+    report = rounded(report)
+    report["methods"]["text"] = paragraphs(report)
+    report["provenance"] = {
+        **provenance,
+        "rows": {
+            "predictions": {"rows": len(scored), "sha256": rows_digest(scored)},
+            "quality": {"rows": len(measured), "sha256": rows_digest(measured)},
         },
     }
     return {**report, "digest": report_digest(report)}
@@ -95,6 +129,78 @@ def report_digest(report: Mapping[str, Any]) -> str:
 def report_json(report: Mapping[str, Any], envelope: Mapping[str, Any]) -> bytes:
     """report.json: the report with its envelope, which alone may hold times and hosts and is outside the digest."""
     return canonical_json({**report, "envelope": dict(envelope)})
+
+
+class _Body:
+    """The rows as they come, one label after another, and what the tests over all of them say in the end."""
+
+    def __init__(self, chosen: Settings, patients: Patients) -> None:
+        self._settings = chosen
+        self._patients = patients
+        self._normals = standard_normals(chosen.stream("simultaneous limits"))
+        self._tests = GroupFindings(chosen.specs)
+        self._best_means: dict[tuple[str, ...], float] = {}
+        self.cells: list[Row] = []
+        self.gaps: list[Row] = []
+        self.changes = ChangeFindings(chosen, patients, self._normals)
+        self.families: list[Row] = []
+
+    def add(self, measurement: Measurement) -> None:
+        """Rows of one label in all pipelines."""
+        of = {"task": measurement.task, "label": measurement.label}
+        for pipeline, reading in measurement.readings.items():
+            at = {"pipeline": pipeline, **of}
+            for part in reading.by.values():
+                self.cells += cell_rows(at, part)
+            self.gaps += _gap_rows(at, reading.by, self._settings, self._normals)
+            self._tests.add(at, reading)
+            self._note_best_means(at, reading.by)
+        self.changes.add(measurement)
+
+    def judge(self, scored: pd.DataFrame, measured: pd.DataFrame) -> None:
+        """All tests, now that all labels are known."""
+        chosen = self._settings
+        vectors = patient_vectors(scored, measured, chosen.specs, self._patients)
+        tests = self._tests.test(
+            vectors, permutations=chosen.permutations, seed=chosen.stream("attribute permutations")
+        )
+        judge_cells(self.cells, tests)
+        judge_gaps(self.gaps, tests, self._best_means)
+        self.families = [
+            {
+                "name": family.name,
+                "procedure": family.procedure,
+                "tests": family.tests,
+                "alpha": family.alpha,
+                "permutations": family.permutations,
+                "findings": family.findings,
+            }
+            for family in tests.families.values()
+            if family.tests
+        ]
+        self.families += self.changes.judge()
+
+    def _note_best_means(self, at: Mapping[str, str], by: ByMetric) -> None:
+        for (metric, attribute), part in by.items():
+            if attribute and part.comparable_groups:
+                row = {**at, "metric": metric, "attribute": attribute}
+                self._best_means[place(row)] = float(part.by_group[list(part.comparable_groups)].max())
+
+
+def _measurements(
+    scored: pd.DataFrame, measured: pd.DataFrame, pipelines: list[str], patients: Patients, chosen: Settings
+) -> Iterator[Measurement]:
+    for rows, measure in ((scored, measure_predictions), (measured, measure_quality)):
+        yield from measure(rows, pipelines, chosen.specs, patients, chosen.minimums)
+
+
+def _gap_rows(at: Mapping[str, str], by: ByMetric, chosen: Settings, normals: Floats) -> Iterator[Row]:
+    for spec in chosen.specs:
+        of_attribute = {metric: part for (metric, name), part in by.items() if name == spec.name}
+        yield from (gap_row(at, gap) for gap in gaps_of(of_attribute, normals))
+        if reference := chosen.reference_groups.get(spec.name):
+            for part in of_attribute.values():
+                yield from reference_rows(at, part, reference, normals)
 
 
 def _pipelines(scored: pd.DataFrame, measured: pd.DataFrame, baseline: str) -> list[str]:
@@ -116,61 +222,3 @@ def _cohort(provenance: Mapping[str, Any], scored: pd.DataFrame, measured: pd.Da
         "patients": given.get("patients", distinct("patient_id")),
         "records": given.get("records", distinct("record_id")),
     }
-
-
-def _gaps(by_metric: ByMetric, specs: list[GroupSpec]) -> list[Gap]:
-    return [
-        gap
-        for spec in specs
-        for gap in gaps_of({metric: part for (metric, name), part in by_metric.items() if name == spec.name})
-    ]
-
-
-def _cell(at: Mapping[str, str], part: Disaggregation, cell: Cell) -> dict[str, Any]:
-    return {
-        **at,
-        "metric": part.metric,
-        "attribute": part.attribute,
-        "group": cell.group,
-        "records": cell.records,
-        "patients": cell.patients,
-        "positives": cell.positives,
-        "excluded_records": cell.excluded_records,
-        "state": cell.state,
-        "estimate": cell.estimate,
-        "ci_low": None,
-        "ci_high": None,
-    }
-
-
-_UNTESTED: dict[str, None] = dict.fromkeys(("ci_low", "ci_high", "p_value", "p_adjusted", "verdict"))
-
-
-def _gap(at: Mapping[str, str], gap: Gap) -> dict[str, Any]:
-    return {
-        **at,
-        "metric": gap.metric,
-        "attribute": gap.attribute,
-        "definition": gap.definition,
-        "estimate": gap.estimate,
-        "noise_floor": None,
-        "corrected": None,
-        **_UNTESTED,
-        "excluded_groups": list(gap.excluded_groups),
-    }
-
-
-def _changes(
-    pair: Mapping[str, str], before: ByMetric, after: ByMetric, specs: list[GroupSpec]
-) -> list[dict[str, Any]]:
-    overall = [
-        (metric, "", "overall", overall_change(before[metric, ""], part))
-        for (metric, attribute), part in after.items()
-        if attribute == ""
-    ]
-    between = [
-        (new.metric, new.attribute, new.definition, gap_change(old, new))
-        for old, new in zip(_gaps(before, specs), _gaps(after, specs), strict=True)
-    ]
-    names = ("metric", "attribute", "definition", "estimate")
-    return [{**pair, **dict(zip(names, row, strict=True)), **_UNTESTED} for row in (*overall, *between)]
