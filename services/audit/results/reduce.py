@@ -138,7 +138,7 @@ class _Body:
         self._settings = chosen
         self._patients = patients
         self._normals = standard_normals(chosen.stream("simultaneous limits"))
-        self._tests = GroupFindings(chosen.specs)
+        self._tests = GroupFindings()
         self._best_means: dict[tuple[str, ...], float] = {}
         self.cells: list[Row] = []
         self.gaps: list[Row] = []
