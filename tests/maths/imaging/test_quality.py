@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.ndimage import correlate1d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from services.maths.imaging.quality import dice, psnr, ssim
@@ -39,6 +41,60 @@ def test_ssim_is_scikit_images_gaussian_variant():
             for x, y in zip(noisy, images, strict=True)
         ]
         np.testing.assert_allclose(ssim(noisy, images), expected, atol=1e-5)
+
+
+def ssim_from_whole_maps(x: np.ndarray, y: np.ndarray) -> float:
+    """The formula of Wang et al. 2004 map by map, filtered by scipy, for one (C, H, W) pair."""
+    taps = np.exp(-0.5 * ((np.arange(11) - 5) / 1.5) ** 2)
+
+    def windowed(image: np.ndarray) -> np.ndarray:
+        kernel = taps / taps.sum()
+        return correlate1d(correlate1d(image, kernel, axis=-1), kernel, axis=-2)[..., 5:-5, 5:-5]
+
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    mean_x, mean_y = windowed(x), windowed(y)
+    variances = windowed(x * x + y * y) - mean_x**2 - mean_y**2
+    luminance = (2 * mean_x * mean_y + 1e-4) / (mean_x**2 + mean_y**2 + 1e-4)
+    structure = (2 * (windowed(x * y) - mean_x * mean_y) + 9e-4) / (variances + 9e-4)
+    return float((luminance * structure).mean())
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 11, 11), (2, 1, 12, 40), (2, 3, 33, 17), (2, 2, 256, 256)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_ssim_is_the_formula_to_twelve_digits(shape, kind):
+    noisy, images = (part.astype(kind) for part in noisy_pair(shape, seed=5))
+    noisy[0], images[0] = 0.7, 0.7
+    expected = [ssim_from_whole_maps(x, y) for x, y in zip(noisy, images, strict=True)]
+    np.testing.assert_allclose(ssim(noisy, images), expected, rtol=0, atol=1e-12)
+    squares = np.square(noisy[1:].astype(np.float64) - images[1:]).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(psnr(noisy, images)[1:], -10 * np.log10(squares), rtol=1e-13)
+
+
+def test_ssim_is_torchmetrics_away_from_the_borders():
+    """torchmetrics pads and crops, so that only its map of local values can be compared, pixel by pixel in the mean."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    noisy, images = noisy_pair((2, 1, 40, 48))
+    _, local = structural_similarity_index_measure(
+        torch.from_numpy(noisy).double(),
+        torch.from_numpy(images).double(),
+        data_range=1.0,
+        gaussian_kernel=True,
+        sigma=1.5,
+        reduction="none",
+        return_full_image=True,
+    )
+    inside = local[..., 5:-5, 5:-5].mean(dim=(1, 2, 3)).numpy()
+    np.testing.assert_allclose(ssim(noisy, images), inside, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_layout_and_rights_of_the_arrays_do_not_matter(metric):
+    noisy, images = noisy_pair((2, 1, 20, 30))
+    expected = metric(noisy, images)
+    frozen, turned = np.frombuffer(noisy.tobytes(), np.float32).reshape(noisy.shape), np.asfortranarray(images)
+    assert np.array_equal(metric(frozen, turned), expected)
+    assert np.array_equal(metric(noisy[:, :, ::1], images[:, :, ::-1][:, :, ::-1]), expected)
 
 
 def test_ssim_is_one_for_identical_images_and_symmetric():

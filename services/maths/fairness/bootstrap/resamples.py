@@ -90,19 +90,21 @@ def aligned_zeros(shape: tuple[int, ...], kind: type[Number]) -> NDArray[Number]
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _draw(bits: NDArray[np.uint32], drawn: int, weights: Weights) -> int:
     """Count draws number ``drawn`` and on, as many as there are bits for; returns how many there are now."""
-    patients = np.uint64(weights.shape[0])
+    count = len(weights)
+    patients = np.uint64(count)
     uneven = np.uint64(2**32) % patients
-    lane, left = drawn // len(weights), len(weights) - drawn % len(weights)
-    for value in bits:
-        product = np.uint64(value) * patients
-        if product & np.uint64(0xFFFFFFFF) < uneven:
-            continue
-        patient = product >> np.uint64(32)
-        weights[patient, lane] += np.uint8(weights[patient, lane] < _MOST)
-        drawn += 1
-        left -= 1
-        if left == 0:
-            lane, left = lane + 1, len(weights)
-            if lane == LANES:
-                break
+    column = np.zeros(count, np.uint8)  # one replicate at a time fits a near cache, the block does not
+    place = 0
+    while place < len(bits) and drawn < count * LANES:
+        lane, left = drawn // count, count - drawn % count
+        column[:] = weights[:, lane]
+        while left > 0 and place < len(bits):
+            product = np.uint64(bits[place]) * patients
+            place += 1
+            if product & np.uint64(0xFFFFFFFF) >= uneven:
+                patient = np.int64(product >> np.uint64(32))
+                column[patient] += column[patient] < _MOST
+                left -= 1
+                drawn += 1
+        weights[:, lane] = column
     return drawn
