@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -162,10 +163,11 @@ def _coded(ratings: NDArray[np.generic], categories: Sequence[float] | Sequence[
     table = np.asarray(ratings, dtype=object)
     if table.ndim != 2 or table.shape[1] < 2:
         raise ValueError(f"ratings must be (subjects, raters) with at least 2 raters, got shape {table.shape}")
+    absent = np.asarray(pd.isna(table))
     place: dict[object, int] = {category: code for code, category in enumerate(categories)}
     codes = np.full(table.shape, -1, dtype=np.int64)
     for where, rating in np.ndenumerate(table):
-        if rating is None or rating == "" or rating != rating:  # noqa: PLR0124 - only NaN differs from itself
+        if absent[where] or rating == "":
             continue
         if rating not in place:
             raise ValueError(f"the rating in row {where[0]}, column {where[1]} is none of the categories")

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from services.maths.fairness.agreement import agreement_weights, gwet
@@ -164,6 +165,15 @@ def test_readers_who_look_are_found_and_order_of_subjects_and_readers_does_not_m
     assert found.p_permutation == 1 / 2000 and found.value > found.independent_value + 0.2
     turned = gwet(ratings[::-1, ::-1], categories=[1, 2, 3, 4, 5], weights="quadratic", seed=3)
     assert (turned.value, turned.standard_error) == pytest.approx((found.value, found.standard_error), rel=1e-12)
+
+
+def test_missing_ratings_may_be_none_nan_na_or_empty():
+    words = [["mild", "mild"], ["severe", "mild"], ["severe", "severe"], ["mild", None]]
+    found = set()
+    for missing in (None, NAN, pd.NA, ""):
+        words[3][1] = missing
+        found.add(gwet(np.array(words, dtype=object), categories=["mild", "severe"], permutations=9, seed=0))
+    assert len(found) == 1 and found.pop().pairs_on == 3
 
 
 def test_subjects_nobody_rated_are_left_out_and_counted():

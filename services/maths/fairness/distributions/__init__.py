@@ -6,7 +6,7 @@ Fréchet distance (FID) depends on the number of records more than on anything e
 its floor, the distance between two samples of the same group.
 """
 
-from services.maths.fairness.distributions.frechet import frechet_distance, frechet_of_moments
+from services.maths.fairness.distributions.frechet import frechet_distance
 from services.maths.fairness.distributions.frechet_matrix import FrechetMatrix, frechet_matrix
 from services.maths.fairness.distributions.kernel import KernelDistance, KernelMatrix, kid, kid_matrix
 
@@ -16,7 +16,6 @@ __all__ = [
     "KernelMatrix",
     "frechet_distance",
     "frechet_matrix",
-    "frechet_of_moments",
     "kid",
     "kid_matrix",
 ]

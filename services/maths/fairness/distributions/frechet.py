@@ -36,15 +36,6 @@ def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) 
     return of_centred(Centred(left), Centred(right))
 
 
-def frechet_of_moments(
-    first_mean: Floats, first_covariance: Floats, second_mean: Floats, second_covariance: Floats
-) -> float:
-    """The same from (d,) means and (d, d) symmetric covariances, float64, where only moments can be exchanged."""
-    trace = float(np.trace(first_covariance) + np.trace(second_covariance))
-    apart = float(np.square(first_mean - second_mean).sum())
-    return max(apart + trace - 2.0 * trace_of_root(first_covariance, second_covariance), 0.0)
-
-
 def of_centred(first: Centred, second: Centred) -> float:
     """:func:`frechet_distance` of samples that were centred once and are compared with many others."""
     samples, dimensions = first.rows.shape
@@ -93,4 +84,4 @@ class Centred:
     def __init__(self, features: Floats) -> None:
         self.mean = features.mean(axis=0)
         self.rows = features - self.mean
-        self.trace = float(np.square(self.rows).sum()) / (len(features) - 1)
+        self.trace = float(np.vdot(self.rows, self.rows)) / (len(features) - 1)

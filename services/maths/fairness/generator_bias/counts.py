@@ -70,7 +70,7 @@ def degrees_of(counts: Counts, contrasts: Floats) -> Floats:
     total = np.einsum("mi,ij,mj->m", contrasts, counts.covariance, contrasts)
     prompts = len(counts.table) - 1
     pieces = from_prompts**2 / prompts + (total - from_prompts) ** 2 / counts.correction.degrees
-    return np.divide(total**2, pieces, out=np.full_like(total, prompts), where=pieces > 0)
+    return np.asarray(np.divide(total**2, pieces, out=np.full_like(total, prompts), where=pieces > 0))
 
 
 def critical_value(covariance: Floats, normals: Floats) -> float:
