@@ -17,6 +17,7 @@ from services.maths.fairness.sums import Floats, PatientSums
 from services.maths.fairness.testing.mean_tests import MeanNull, mean_null, mean_statistics, pairwise_statistics
 from services.maths.fairness.testing.permutation import Features
 from services.maths.fairness.testing.score_tests import (
+    POSITIVES,
     SCORE_METRICS,
     LabelSums,
     ScoreNull,
@@ -42,13 +43,15 @@ class Block:
     """Tests of up to ``KEYS_AT_ONCE`` keys.
 
     Attributes:
-        null: features and pooled moments of the keys.
+        keys: whose features the null holds, in its order.
+        null: features and pooled variances.
         tests: what each of the first columns of a row of statistics is.
         places: (metric, groups, keys): which statistics those columns are, metric after metric.
         pairs: (attribute's groups, pair, key) of the further columns, attribute after attribute; only of means.
         gaps: which columns' maximum is the statistic of which gap, with the groups that took part.
     """
 
+    keys: Sequence[Key]
     null: ScoreNull | MeanNull
     tests: list[CellKey]
     places: list[tuple[str, Places, Places]]
@@ -69,6 +72,27 @@ class Block:
     def standard_errors(self, sums: Floats) -> Floats:
         """(tests,) standard errors of the tests from the (1, G, F) sums of the data."""
         return np.concatenate([self._metric(metric, sums)[1][0, groups, keys] for metric, groups, keys in self.places])
+
+    def within_groups(self, aurocs: Mapping[CellKey, float], sums: Floats, vectors: PatientVectors) -> dict[int, float]:
+        """By test, a group's own AUROC minus the average of its attribute's groups, weighted by positives.
+
+        Tests without a value, or with values of fewer than two groups, are left out.
+        """
+        differences: dict[int, float] = {}
+        known: dict[tuple[Key, str], dict[str, float]] = {}
+        for (key, _, attribute, group), value in aurocs.items():
+            known.setdefault((key, attribute), {})[group] = value
+        for test, (key, metric, attribute, group) in enumerate(self.tests):
+            values = known.get((key, attribute), {})
+            if metric == "auroc" and group in values and len(values) > 1:
+                first, levels = vectors.columns(attribute).start, _levels(attribute, vectors)
+                column = POSITIVES * len(self.keys) + self.keys.index(key)
+                positives = [sums[0, first + levels.index(name), column] for name in values]
+                average = (
+                    float(np.average(list(values.values()), weights=positives)) if sum(positives) else values[group]
+                )
+                differences[test] = values[group] - average
+        return differences
 
     def _metric(self, metric: str, sums: Floats) -> tuple[Floats, Floats]:
         if isinstance(self.null, MeanNull):
@@ -101,7 +125,7 @@ def blocks(measured: Mapping[Key, PatientSums], testable: Testable, vectors: Pat
 
 
 def _block(null: ScoreNull | MeanNull, keys: Sequence[Key], testable: Testable, vectors: PatientVectors) -> Block:
-    block = Block(null, [], [], [], {})
+    block = Block(keys, null, [], [], [], {})
     column: dict[CellKey, int] = {}
     chosen = {entry: _known(groups, entry[2], vectors) for entry, groups in testable.items() if entry[0] in keys}
     for metric in sorted({metric for _, metric, _ in chosen}):

@@ -109,6 +109,7 @@ def group_tests(
     seed: int,
     permutations: int = PERMUTATIONS,
     alpha: float = ALPHA,
+    aurocs: Mapping[CellKey, float] | None = None,
 ) -> GroupTests:
     """Test every testable cell and gap of an audit by permuting attribute vectors over patients.
 
@@ -119,7 +120,8 @@ def group_tests(
         testable[(pipeline, label), metric, attribute] = disaggregation.testable_groups
         measured[pipeline, "psnr"] = sums_of_that_metric                        # image metrics: a key of their own
         testable[(pipeline, "psnr"), "psnr", attribute] = disaggregation.testable_groups
-        tests = group_tests(measured, vectors=vectors, testable=testable, seed=seed)
+        aurocs[(pipeline, label), "auroc", attribute, group] = estimate         # of each of its comparable_groups
+        tests = group_tests(measured, vectors=vectors, testable=testable, seed=seed, aurocs=aurocs)
         tests.cells.get((key, metric, attribute, group))                        # None: not tested
         tests.gaps.get((key, "auroc", attribute)), tests.gaps.get((key, "tpr,fpr", attribute))   # EOP: "tpr"
 
@@ -132,6 +134,10 @@ def group_tests(
             prevalence in all pipelines but the first. Metrics: auroc, tpr, fpr, prevalence; any other is a mean.
         seed: permutation b depends on (seed, b) alone.
         permutations: B; the smallest p-value is 1 / (B + 1).
+        aurocs: the AUROC within each comparable group. With them the observed contrast is a group's own AUROC minus the
+            average of the attribute's groups, weighted by positives; without them its first-order value, which sets
+            records against those of all groups and takes a group whose scores are all shifted, positives and negatives
+            alike, for one that ranks worse. Permuted contrasts are first-order ones either way.
 
     An attribute whose name has a comma is an intersection. Gaps need two testable groups. Cost: one pass over the
     patients' sums per permutation for all labels and groups; memory about 50 MiB beyond the arguments for 60,000
@@ -139,7 +145,9 @@ def group_tests(
     """
     if permutations < 1 or seed < 0:
         raise ValueError("permutations must be at least 1 and the seed not negative")
-    tallies = [_tally(block, vectors, seed, permutations) for block in blocks(measured, testable, vectors)]
+    tallies = [
+        _tally(block, vectors, aurocs or {}, seed, permutations) for block in blocks(measured, testable, vectors)
+    ]
     cells: dict[CellKey, CellTest] = {}
     families: dict[str, Family] = {}
     for name in (PRIMARY, EXPLORATORY, COHORT):
@@ -160,11 +168,15 @@ def family_of(metric: str, attribute: str) -> str:
     return EXPLORATORY if "," in attribute else PRIMARY
 
 
-def _tally(block: Block, vectors: PatientVectors, seed: int, permutations: int) -> _Tally:
+def _tally(
+    block: Block, vectors: PatientVectors, aurocs: Mapping[CellKey, float], seed: int, permutations: int
+) -> _Tally:
     """Run all permutations of one block; only step-down families keep every permuted statistic."""
     data = group_sums(block.features, dealt(vectors.cell, seed, 0, 1), vectors)
-    signed = block.statistics(data)[0]
-    observed, count = np.abs(signed), len(block.tests)
+    signed, error, count = block.statistics(data)[0], block.standard_errors(data), len(block.tests)
+    for test, difference in block.within_groups(aurocs, data, vectors).items():
+        signed[test] = difference / error[test] if error[test] > 0 else 0.0
+    observed = np.abs(signed)
     gap_columns = [columns for _, columns in block.gaps.values()]
     gap_observed = np.array([observed[columns].max() for columns in gap_columns])
     kept = np.flatnonzero([family_of(metric, attribute) != EXPLORATORY for _, metric, attribute, _ in block.tests])
@@ -182,7 +194,7 @@ def _tally(block: Block, vectors: PatientVectors, seed: int, permutations: int) 
     return _Tally(
         tests=block.tests,
         observed=signed[:count],
-        standard_error=block.standard_errors(data),
+        standard_error=error,
         p_value=(1.0 + larger) / (permutations + 1.0),
         permuted=permuted,
         gaps={key: (groups, float(p)) for (key, (groups, _)), p in zip(block.gaps.items(), gap_p, strict=True)},
