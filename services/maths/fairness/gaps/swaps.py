@@ -94,7 +94,8 @@ def contributions(estimates: Estimates) -> sparse.csr_array:
 
 def permutation_p(observed: float, permuted: Floats) -> float:
     """Two-sided p value; the observed assignment counts as one of the permutations, and ties count against it."""
-    extreme = np.abs(permuted) >= abs(observed) * (1.0 - _TIE)
+    sizes = np.abs(permuted)
+    extreme = sizes >= abs(observed) - _TIE * max(abs(observed), float(sizes.max()))
     return float(1 + np.count_nonzero(extreme)) / (1 + len(permuted))
 
 
