@@ -147,14 +147,14 @@ def error_from_problem(problem: Mapping[str, Any]) -> ServiceError:
     return kind(str(problem.get("detail", "")), reason=reason, field=str(pointers[0].get("pointer", "")))
 
 
-_FIELD_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+|\[\d+\])*")
+_FIELD_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+|\[\d+\])*(\[[\w, ]+\])?")  # a map's key stands last
 
 
 def json_pointer(field: str) -> str:
     """``spec.pipelines[0].name`` → ``/spec/pipelines/0/name``; a file's name stays one token."""
     if not _FIELD_PATH.fullmatch(field):
         return "/" + field.replace("~", "~0").replace("/", "~1")
-    return "/" + re.sub(r"\[(\d+)\]", r".\1", field).replace(".", "/")
+    return "/" + re.sub(r"\[([\w, ]+)\]", r".\1", field).replace(".", "/")
 
 
 def _attach(status: status_pb2.Status, detail: Any) -> None:

@@ -41,8 +41,8 @@ class Perceptual:
             for index, pipeline in enumerate(plan.pipelines):
                 if changes_images(pipeline) and min(pipeline.height, pipeline.width) < smallest:
                     raise InvalidInput(
-                        f"{metric} needs images of at least {smallest} pixels a side; those of pipeline {pipeline.name} "
-                        f"have {pipeline.height} x {pipeline.width}",
+                        f"{metric} needs images of at least {smallest} pixels a side; those of {pipeline.name} have "
+                        f"{pipeline.height} x {pipeline.width}",
                         field=f"spec.pipelines[{index}]",
                         reason="IMAGE_TOO_SMALL_FOR_METRIC",
                     )

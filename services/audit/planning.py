@@ -98,7 +98,7 @@ class Planner:
         self._kept: dict[str, pd.DataFrame] = {}
 
     async def forecast(self, plan: ResolvedAudit, manifest: Mapping[str, Any]) -> Forecast:
-        """Raises what the store raises. A cohort's tables are read once while it is among the last that were asked for."""
+        """Raises what the store raises. A cohort's tables are read once while it is among the last asked for."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._forecast, plan, manifest)
 
     def _forecast(self, plan: ResolvedAudit, manifest: Mapping[str, Any]) -> Forecast:
@@ -137,7 +137,7 @@ def _cells(table: pd.DataFrame) -> tuple[PlannedCell, ...]:
 
 def _cell(row: Mapping[Any, Any]) -> PlannedCell:
     """NaN says that there is nothing to say, and so does a gap of 0: a group that is everyone differs from nobody."""
-    plain = {
+    plain: dict[str, Any] = {
         str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()
     }
     if not plain["minimum_detectable_gap"]:
@@ -219,8 +219,8 @@ def _warnings(plan: ResolvedAudit, cells: tuple[PlannedCell, ...]) -> Iterator[s
                     )
         if not any(cell.minimum_detectable_gap for cell in of_attribute):
             yield (
-                f"attribute {attribute}: no cell is large enough for a test, which takes {WIDE_FACTOR * plan.min_patients} "
-                f"patients and {WIDE_FACTOR * plan.min_cases} cases"
+                f"attribute {attribute}: no cell is large enough for a test, which takes "
+                f"{WIDE_FACTOR * plan.min_patients} patients and {WIDE_FACTOR * plan.min_cases} cases"
             )
 
 

@@ -1,6 +1,7 @@
 """Where a pipeline's thresholds came from: a threshold that was fitted on what it is then judged on flatters its model.
 
-A model says so itself, in the ``threshold_source`` of its model.yaml: split, cohort (its digest, or a recipe's), patients.
+A model says so itself, in the ``threshold_source`` of its model.yaml: split, cohort (its digest, or a recipe's) and
+patients.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def doubtful_thresholds(records: Iterable[ThresholdRecord]) -> Iterator[str]:
     for (pipeline, doubt), names in labels.items():
         pipelines.setdefault((", ".join(names), doubt), []).append(pipeline)
     for (listed, doubt), found in pipelines.items():
-        where = f"thresholds of {listed} (pipeline {', '.join(found)})"
+        where = f"thresholds of {listed} in {', '.join(found)}"
         if doubt == UNKNOWN:
             yield f"nobody says on which data the {where} were chosen; {_FLATTERED} if it was this cohort"
         else:

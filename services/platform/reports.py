@@ -1,4 +1,4 @@
-"""What the platform's own code does with saved reports, for the client's command line: bytes in, plain data or bytes out.
+"""What the platform does with saved reports, for the client's command line: bytes in, plain data or bytes out.
 
 The client finds these functions by the entry point group ``evenhand.reports``, so that it never imports services.
 """

@@ -87,7 +87,13 @@ def test_a_foreign_status_keeps_its_code():
 
 @pytest.mark.parametrize(
     ("field", "pointer"),
-    [("name", "/name"), ("a.b[3].c", "/a/b/3/c"), ("scan one/slice~1.dcm", "/scan one~1slice~01.dcm")],
+    [
+        ("name", "/name"),
+        ("a.b[3].c", "/a/b/3/c"),
+        ("spec.reference_groups[sex,age]", "/spec/reference_groups/sex,age"),
+        ("scan one/slice~1.dcm", "/scan one~1slice~01.dcm"),
+        ("scan[left].dcm", "/scan[left].dcm"),
+    ],
 )
 def test_a_pointer_has_one_token_for_each_step(field, pointer):
     assert json_pointer(field) == pointer

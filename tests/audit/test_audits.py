@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from evenhand.audit.v1 import audit_pb2, audit_service_pb2
+import torch
+from evenhand.audit.v1 import audit_pb2, audit_service_pb2, plan_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from google.longrunning import operations_pb2
+from safetensors.torch import load_file, save_file
 
 from services.audit.audits import Audits
 from services.audit.cohorts import Cohorts
-from services.errors import Conflict, FailedPrecondition, NotFound, PageTokenMismatch
+from services.audit.results.formats import read_quality
+from services.errors import Conflict, FailedPrecondition, InvalidInput, NotFound, PageTokenMismatch
+from services.maths.networks.lpips import LpipsNetwork
 from tests.audit.world import COHORT, World, audit_request, make_world
 
 
@@ -44,6 +49,101 @@ async def read(audits: Audits, name: str) -> audit_pb2.Audit:
 async def listed(audits: Audits, **fields: object) -> audit_service_pb2.ListAuditsResponse:
     request = audit_service_pb2.ListAuditsRequest(**fields)  # type: ignore[arg-type]
     return audit_service_pb2.ListAuditsResponse.FromString(await audits.list(request.SerializeToString()))
+
+
+async def planned(audits: Audits, **changes: object) -> plan_pb2.AuditPlan:
+    request = audit_service_pb2.PlanAuditRequest(spec=audit_request(**changes).spec)
+    return plan_pb2.AuditPlan.FromString(await audits.plan(request.SerializeToString()))
+
+
+async def test_a_plan_has_the_digest_and_the_warnings_of_the_audit_and_stores_nothing(
+    world: World, audits: Audits
+) -> None:
+    plan = await planned(audits)
+    assert not (await listed(audits)).audits
+    operation = world.ledger().get_operation((await create(audits, audit_request())).name)
+    assert plan.digest == operation.request["plan"]["digest"]
+    assert list(plan.warnings) == operation.request["plan"]["warnings"] != []
+    assert (plan.alpha, plan.target_power) == (0.05, 0.8)
+    assert plan.assumptions
+
+
+async def test_a_planned_cell_says_absent_where_it_has_nothing_to_say(audits: Audits) -> None:
+    cells = (await planned(audits)).cells
+    undefined = next(cell for cell in cells if cell.state == plan_pb2.PlannedCell.STATE_UNDEFINED)
+    assert not undefined.HasField("minimum_detectable_gap")
+    assert all(cell.minimum_detectable_gap > 0 for cell in cells if cell.HasField("minimum_detectable_gap"))
+
+
+UNPLANNED = [
+    ({"cohort": "cohorts/nobody"}, NotFound, "COHORT_NOT_FOUND", "spec.cohort"),
+    ({"attributes": ["bmi"]}, InvalidInput, "ATTRIBUTE_NOT_IN_COHORT", "spec.attributes[0]"),
+    ({"reference_groups": {"sex": "Other"}}, InvalidInput, "GROUP_UNKNOWN", "spec.reference_groups[sex]"),
+    ({"quality_metrics": ["lpips_alex"]}, FailedPrecondition, "LPIPS_WEIGHTS_ABSENT", "spec.quality_metrics"),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind", "reason", "field"), UNPLANNED, ids=[row[2] for row in UNPLANNED])
+async def test_planning_and_creating_refuse_the_same(
+    audits: Audits, changes: dict[str, object], kind: type[Exception], reason: str, field: str
+) -> None:
+    for refused in (planned(audits, **changes), create(audits, audit_request(**changes))):
+        with pytest.raises(kind) as caught:
+            await refused
+        assert (caught.value.reason, caught.value.field) == (reason, field)  # type: ignore[attr-defined]
+
+
+async def test_lpips_weights_are_pinned_by_their_digest_and_small_images_refused(world: World, tmp_path: Path) -> None:
+    settings = world.settings.model_copy(update={"lpips_weights": tmp_path / "weights"})
+    audits = Audits(world.ledger(), world.store(), world.calls(), settings)
+    with pytest.raises(FailedPrecondition) as absent:
+        await planned(audits, quality_metrics=["lpips_alex"])
+    assert absent.value.reason == "LPIPS_WEIGHTS_ABSENT"
+    write_lpips(tmp_path / "weights", "alex")
+    with pytest.raises(InvalidInput) as small:
+        await planned(audits, quality_metrics=["lpips_alex"])
+    assert (small.value.reason, small.value.field) == ("IMAGE_TOO_SMALL_FOR_METRIC", "spec.pipelines[1]")
+
+
+def write_lpips(folder: Path, variant: Literal["alex", "vgg"]) -> None:
+    """Weights in the official format, drawn at random: what they measure means nothing."""
+    torch.manual_seed(3)
+    tensors = {
+        name: tensor.abs() if name.startswith("lin") else tensor
+        for name, tensor in LpipsNetwork(variant).state_dict().items()
+    }
+    folder.mkdir()
+    save_file(tensors, folder / f"lpips_{variant}.safetensors")
+
+
+async def test_lpips_comes_beside_the_metrics_asked_for(world: World, tmp_path: Path) -> None:
+    write_lpips(tmp_path / "weights", "vgg")
+    settings = world.settings.model_copy(update={"lpips_weights": tmp_path / "weights"})
+    audits = Audits(world.ledger(), world.store(), world.calls(), settings)
+    operation = await create(audits, audit_request(quality_metrics=["lpips_vgg", "psnr"]))
+    worker = world.worker(settings=settings)
+    done = await world.finish(world.ledger().get_operation(operation.name), worker)
+    assert done.state == "succeeded", done.error
+    assert len(done.request["plan"]["perceptual"]["lpips_vgg"]) == 64
+    quality = read_quality(world.artifact(done, "quality.parquet"))
+    counts = quality.groupby(["pipeline", "metric"], observed=True).size().to_dict()
+    assert counts == {("original", "dice"): 12, **{("unet", name): 12 for name in ("dice", "lpips_vgg", "psnr")}}
+    values = quality.loc[quality["metric"] == "lpips_vgg", "value"]
+    assert (values > 0).all()
+
+
+async def test_an_audit_whose_lpips_weights_were_exchanged_ends_with_an_error(world: World, tmp_path: Path) -> None:
+    write_lpips(tmp_path / "weights", "vgg")
+    settings = world.settings.model_copy(update={"lpips_weights": tmp_path / "weights"})
+    audits = Audits(world.ledger(), world.store(), world.calls(), settings)
+    operation = await create(audits, audit_request(quality_metrics=["lpips_vgg"]))
+    path = tmp_path / "weights" / "lpips_vgg.safetensors"
+    tensors = load_file(path)
+    tensors["lin0.model.1.weight"] += 1
+    save_file(tensors, path)
+    done = await world.finish(world.ledger().get_operation(operation.name), world.worker(settings=settings))
+    assert done.state == "failed" and done.error is not None
+    assert done.error["reason"] == "MODEL_CHANGED"
 
 
 async def test_a_new_audit_waits_and_shows_what_was_asked(audits: Audits) -> None:

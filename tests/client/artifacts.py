@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from evenhand.audit.v1 import plan_pb2
 from evenhand.reports import CELL_COLUMNS, CHANGE_COLUMNS, GAP_COLUMNS
 
 CLASSIFICATION = {"task": "classification", "label": "Edema"}
@@ -100,6 +101,32 @@ def demo_report() -> dict[str, Any]:
     }
     text = json.dumps(report, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return {**report, "digest": hashlib.sha256(text.encode()).hexdigest(), "envelope": {"create_time": "2026-01-01"}}
+
+
+def demo_plan() -> plan_pb2.AuditPlan:
+    """Two groups and everyone; men are too few for a test of the TPR, and nobody is tested in the AUROC."""
+    cells = [plan_pb2.PlannedCell(**CLASSIFICATION, metric="tpr", group="overall", state="STATE_OK", tolerance=0.1)]
+    for metric, group, state, gap in (
+        ("tpr", "Female", "STATE_OK", 0.125),
+        ("tpr", "Male", "STATE_INSUFFICIENT", None),
+        ("auroc", "Female", "STATE_WIDE", None),
+        ("auroc", "Male", "STATE_INSUFFICIENT", None),
+        ("prevalence", "Female", "STATE_OK", 0.0625),
+        ("prevalence", "Male", "STATE_OK", 0.25),
+    ):
+        counts = {"records": 40, "patients": 20, "positives": 8, "negatives": 32}
+        reading = {**CLASSIFICATION, "metric": metric, "attribute": "sex", "group": group, "state": state}
+        power = None if gap is None else 0.5
+        cells.append(plan_pb2.PlannedCell(**reading, **counts, minimum_detectable_gap=gap, power=power, tolerance=0.1))
+    return plan_pb2.AuditPlan(
+        digest="a" * 64,
+        warnings=["group sex=Male: 2 of its 3 cells are [too] small"],
+        cells=cells,
+        tests=3,
+        alpha=0.05,
+        target_power=0.8,
+        assumptions=["true positive rates of 0.75"],
+    )
 
 
 def demo_artifacts() -> dict[str, bytes]:

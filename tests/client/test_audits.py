@@ -5,7 +5,10 @@ from evenhand.audits import write_whole
 from evenhand.calls import Retry
 from evenhand.client import Client
 from evenhand.errors import IncompleteStream, InvalidInput, NotFound
+from evenhand.plans import PLAN_COLUMNS
 from evenhand.spec import spec_proto
+
+from services import errors as platform
 
 
 @pytest.fixture
@@ -91,6 +94,47 @@ def test_audits_are_listed_described_and_deleted(client, audit):
     assert client.audits.list().to_pandas().empty
 
 
+def test_a_plan_is_a_table_with_what_it_rests_on(client, spec, twin):
+    plan = client.audits.plan(spec)
+    assert twin.called("PlanAudit")[0].spec.cohort == "cohorts/1"
+    frame = plan.to_pandas()
+    assert dict(frame.dtypes.astype(str)) == PLAN_COLUMNS
+    assert list(frame["state"].unique()) == ["ok", "insufficient", "wide"]
+    assert frame["minimum_detectable_gap"].isna().sum() == 4  # absent in the message: unknown, and not 0
+    assert (plan.tests, plan.alpha, plan.target_power, plan.digest) == (3, 0.05, 0.8, "a" * 64)
+    assert plan.warnings and plan.assumptions
+    assert plan.to_json()["cells"][1]["minimumDetectableGap"] == 0.125
+    assert "3 tests" in repr(plan)
+    assert "<table" in plan._repr_html_()
+
+
+def test_a_plan_names_the_detectable_gaps_and_the_groups_that_say_nothing(client, spec):
+    plan = client.audits.plan(spec)
+    assert plan.detectable().to_dict("list") == {
+        "label": ["Edema"] * 3,
+        "metric": ["tpr", "auroc", "prevalence"],
+        "sex": ["0.12, 1 silent", "silent", "0.062 to 0.25"],
+    }
+    assert plan.silent().to_dict("records") == [
+        {"attribute": "sex", "group": "Female", "untestable": 1, "cells": 3},
+        {"attribute": "sex", "group": "Male", "untestable": 2, "cells": 3},
+    ]
+
+
+async def test_the_async_plan_is_the_same(client, spec, twin):
+    async with AsyncClient(twin.address) as same:
+        plan = await same.audits.plan(spec)
+        assert plan.to_pandas().equals(client.audits.plan(spec).to_pandas())
+
+
+def test_a_plan_is_asked_for_again_after_a_failure_and_refused_like_an_audit(client, spec, twin):
+    twin.failures["PlanAudit"] = [platform.Unavailable("restarting")]
+    assert client.audits.plan(spec).tests == 3
+    with pytest.raises(InvalidInput) as caught:
+        client.audits.plan({**spec, "pipelines": []})
+    assert caught.value.field == "spec.pipelines"
+
+
 PYTHON_SPEC = AuditSpec(
     cohort="1",
     pipelines=[
@@ -102,6 +146,9 @@ PYTHON_SPEC = AuditSpec(
     ],
     attributes=["sex", "sex,age"],
     seed=3,
+    reference_groups={"sex": "Male"},
+    quality_metrics=["psnr", "lpips_alex"],
+    allow_test_thresholds=True,
 )
 YAML_SPEC = """
 cohort: cohorts/1
@@ -115,6 +162,9 @@ pipelines:
   - classify: chest-classifier
 attributes: [sex, "sex,age"]
 seed: 3
+reference_groups: {sex: Male}
+quality_metrics: [psnr, lpips_alex]
+allow_test_thresholds: true
 """
 
 
@@ -126,6 +176,9 @@ def test_a_spec_is_the_same_from_python_from_a_dict_and_from_yaml(tmp_path):
     assert from_python == spec_proto(tmp_path / "audit.yaml") == spec_proto(yaml.safe_load(YAML_SPEC))
     assert from_python.cohort == "cohorts/1"
     assert from_python.pipelines[1].stages[0].degrade.photons == 3000
+    assert dict(from_python.reference_groups) == {"sex": "Male"}
+    assert list(from_python.quality_metrics) == ["psnr", "lpips_alex"]
+    assert from_python.allow_test_thresholds
     assert from_python.pipelines[1].stages[1].reconstruct == "models/xray-unet"
     assert spec_proto(from_python, cohort="2").cohort == "cohorts/2"
     assert from_python.cohort == "cohorts/1"

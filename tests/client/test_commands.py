@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from evenhand import commands, demo
+from evenhand import commands, demo, evidence
 from evenhand.commands import console
 from evenhand.doctor import examine
 from hypothesis import given
@@ -120,6 +121,7 @@ def test_main_job_from_files_to_report(run, folder, spec, tmp_path):
     code, out, _ = run("audits", "report", audit["name"])
     assert code == 0
     assert "mean AUROC" in out
+    assert "original → degraded" in out
     assert "Female" in out
 
 
@@ -171,7 +173,7 @@ EXITS = [
     (("cohorts", "create", "--images", "/nowhere", "--schema", "chexpert"), console.ExitCode.INVALID),
     (("cohorts", "create", "--schema", "chexpert"), console.ExitCode.USAGE),
     (("audits", "create", "none.yaml"), console.ExitCode.INVALID),
-    (("report", "verify", "none.json"), console.ExitCode.INVALID),
+    (("reports", "verify", "none.json"), console.ExitCode.INVALID),
     (("cohorts", "sho"), console.ExitCode.USAGE),
     (("phantoms", "refuse"), console.ExitCode.INVALID),
     (("--address", "127.0.0.1:1", "models", "list"), console.ExitCode.UNAVAILABLE),
@@ -259,16 +261,168 @@ def test_one_image_through_one_model(run, tmp_path):
     assert [row["positive"] for row in json.loads(out)["results"]] == [True, False]
 
 
-def test_verify_accepts_a_true_report_and_refuses_a_changed_one(run, made, tmp_path):
-    path = tmp_path / "report.json"
-    made[1].report().save(path)
-    assert run("report", "verify", path)[0] == 0
-    assert run("report", "show", path)[0] == 0
+def test_a_plan_is_printed_with_its_silent_groups_and_its_warnings(run, spec, tmp_path):
+    path = tmp_path / "audit.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    code, out, err = run("audits", "plan", path, "--cohort", "cohorts/7")
+    assert code == 0
+    assert "0.062 to 0.25" in out and "0.12, 1 silent" in out
+    assert "3 tests in the primary family" in out
+    assert "true positive rates of 0.75" in out
+    assert "[too] small" in err
+    code, out, _ = run("audits", "plan", path, "--json")
+    assert json.loads(out)["tests"] == 3
+
+
+@pytest.fixture
+def derived():
+    """What the platform's function is to answer, and what it was given."""
+    exact = {"digest_holds": True, "rows_hold": True, "exact": True, "numbers": 77, "largest_relative": 0.0}
+    return {"answer": {**exact, "summary": "All 77 numbers follow.", "differences": []}, "given": None}
+
+
+@pytest.fixture
+def platform_functions(monkeypatch, derived):
+    """Functions of the tests' own in the place of the platform's."""
+
+    def verify(report, predictions, quality):
+        derived["given"] = (report, predictions, quality)
+        return derived["answer"]
+
+    def merge(sites, ids):
+        derived["given"] = ([site["name"] for site in sites], ids)
+        return {"report.json": sites[0]["report"], "report.html": b"<html>"}
+
+    found = {"verify": verify, "merge": merge}
+
+    class Contributed(EntryPoint):
+        def load(self):
+            return found[self.name]
+
+    def entry_points(group, name):
+        return [Contributed(name, "tests", group)] if group == "evenhand.reports" and name in found else []
+
+    monkeypatch.setattr(evidence, "entry_points", entry_points)
+    return found
+
+
+@pytest.fixture
+def saved(made, tmp_path):
+    """The files of an audit in one folder."""
+    made[1].download(tmp_path / "north")
+    return tmp_path / "north"
+
+
+def test_verify_derives_the_numbers_from_the_rows_beside_the_report(run, saved, platform_functions, derived):
+    code, out, err = run("reports", "verify", saved / "report.json")
+    assert (code, err) == (0, "")
+    assert "All 77 numbers follow." in out
+    assert derived["given"] == tuple(
+        (saved / name).read_bytes() for name in ("report.json", "predictions.parquet", "quality.parquet")
+    )
+    assert run("reports", "show", saved / "report.json")[0] == 0
+
+
+def test_verify_takes_rows_from_elsewhere(run, saved, platform_functions, derived, tmp_path):
+    (tmp_path / "p").write_bytes(b"p")
+    (tmp_path / "q").write_bytes(b"q")
+    where = ("--predictions", tmp_path / "p", "--quality", tmp_path / "q")
+    assert run("reports", "verify", saved / "report.json", *where)[0] == 0
+    assert derived["given"][1:] == (b"p", b"q")
+
+
+DIFFERENCE = {"path": "cells[3].estimate", "what": "tpr / Female", "reported": 0.4, "derived": 0.5, "relative": 0.2}
+
+
+def test_verify_prints_what_does_not_follow_from_the_rows(run, saved, platform_functions, derived):
+    differing = [{**DIFFERENCE, "path": f"cells[{place}].estimate"} for place in range(30)]
+    derived["answer"] |= {"exact": False, "largest_relative": 0.2, "differences": differing}
+    code, out, err = run("reports", "verify", saved / "report.json")
+    assert code == console.ExitCode.INVALID
+    assert "cells[3].estimate (tpr / Female): reported 0.4, derived 0.5" in err
+    assert "and 10 more" in err
+    code, out, _ = run("reports", "verify", saved / "report.json", "--json")
+    assert code == console.ExitCode.INVALID
+    stated = json.loads(out)
+    assert (stated["verified"], len(stated["evidence"]["differences"])) == (False, 30)
+
+
+@pytest.mark.parametrize(
+    ("changes", "holds"),
+    [
+        ({"largest_relative": 1e-10}, True),
+        ({"largest_relative": 1e-6}, False),
+        ({"largest_relative": None}, False),
+        ({"largest_relative": 1e-10, "rows_hold": False}, False),
+        ({"largest_relative": 1e-10, "digest_holds": False}, False),
+    ],
+)
+@pytest.mark.usefixtures("platform_functions")
+def test_only_the_last_digit_may_differ(run, saved, derived, changes, holds):
+    derived["answer"] |= {"exact": False, "differences": [DIFFERENCE], **changes}
+    code, out, _ = run("reports", "verify", saved / "report.json", "--json")
+    assert code == (0 if holds else console.ExitCode.INVALID)
+    assert json.loads(out)["verified"] is holds
+
+
+def test_without_the_platform_only_the_digest_is_checked_and_the_exit_code_says_so(run, saved, platform_functions):
+    platform_functions.clear()
+    code, _, err = run("reports", "verify", saved / "report.json")
+    assert code == console.ExitCode.CONFLICT
+    assert "only the digest was checked" in err and "evenhand-platform" in err
+    assert run("reports", "verify", saved / "report.json", "--digest-only")[0] == 0
+    code, _, err = run("reports", "merge", saved, saved, "--out", saved / "both")
+    assert code == console.ExitCode.CONFLICT
+    assert "evenhand-platform" in err
+
+
+def test_a_changed_report_is_refused_before_its_numbers_are_derived(run, saved, platform_functions, derived):
+    path = saved / "report.json"
     path.write_bytes(path.read_bytes().replace(b"0.39", b"0.38"))
-    code, out, err = run("report", "verify", path, "--json")
+    code, out, err = run("reports", "verify", path, "--json")
     assert code == console.ExitCode.INVALID
     assert json.loads(out)["verified"] is False
     assert "changed" in err.replace("\n", " ")
+    assert derived["given"] is None
+
+
+def test_rows_that_are_not_there_are_named(run, saved, platform_functions):
+    (saved / "quality.parquet").unlink()
+    code, _, err = run("reports", "verify", saved / "report.json")
+    assert code == console.ExitCode.NOT_FOUND
+    assert "quality.parquet" in err and "evenhand audits download" in err
+
+
+def test_a_report_of_schema_one_says_what_to_do(run, saved):
+    path = saved / "report.json"
+    path.write_bytes(path.read_bytes().replace(b'"2.0"', b'"1.0"'))
+    code, _, err = run("reports", "show", path)
+    assert code == console.ExitCode.INVALID
+    assert "run the audit again" in err
+
+
+def test_sites_are_merged_into_one_folder(run, saved, platform_functions, derived, tmp_path):
+    south = shutil.copytree(saved, tmp_path / "south")
+    both = tmp_path / "both"
+    code, out, _ = run("reports", "merge", saved, south, "--out", both, "--ids", "global")
+    assert code == 0
+    assert derived["given"] == (["north", "south"], "global")
+    assert sorted(path.name for path in both.iterdir()) == ["report.html", "report.json"]
+    assert "Findings" in out
+    twice = shutil.copytree(saved, tmp_path / "elsewhere" / "north")
+    code, out, _ = run("reports", "merge", saved, twice, "--out", both, "--json")
+    assert derived["given"] == (["site-1", "site-2"], "local")
+    assert json.loads(out)["cohort"]["patients"] == 20
+    assert run("reports", "merge", saved, "--out", both)[0] == console.ExitCode.INVALID
+
+
+def test_findings_come_first_and_counts_are_honest(run, saved):
+    code, out, _ = run("reports", "show", saved / "report.json")
+    assert code == 0
+    assert out.index("Findings") < out.index("Verdicts") < out.index("Pipelines")
+    assert "0.2 to 0.55" in out
+    assert "insufficient evidence" in out
+    assert json.loads(run("reports", "show", saved / "report.json", "--json")[1])["schema_version"] == "2.0"
 
 
 def test_a_broken_plug_in_is_reported_and_takes_nothing_along(run, plug_ins):

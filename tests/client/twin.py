@@ -24,7 +24,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.adapters.status import status_from_error, trailing_metadata
 from services.errors import Cancelled, Conflict, FailedPrecondition, InvalidInput, NotFound, ServiceError
-from tests.client.artifacts import demo_artifacts
+from tests.client.artifacts import demo_artifacts, demo_plan
 
 CHUNK = 1000  # bytes per message of an artifact: small, so that streams have many messages
 SERVICES = (
@@ -289,6 +289,12 @@ class Twin(
         )
         metadata = audit_service_pb2.CreateAuditMetadata(stage="queued", rows_total=400, eta_s=-1, audit=name)
         return self._start("CreateAudit", request, context, metadata, outcome)
+
+    def PlanAudit(self, request, context):
+        self._enter("PlanAudit", request, context)
+        if not request.spec.pipelines:
+            self._abort(context, InvalidInput("an audit has 1 to 32 pipelines, got 0", field="spec.pipelines"))
+        return demo_plan()
 
     def GetAudit(self, request, context):
         self._enter("GetAudit", request, context)

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from evenhand.audit.v1 import audit_pb2, audit_service_pb2
+from evenhand.audit.v1 import audit_pb2, audit_service_pb2, plan_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from google.longrunning import operations_pb2
 from google.protobuf.json_format import MessageToDict
@@ -20,7 +20,7 @@ from services.adapters.ledger import ChunkSpec, open_ledger
 from services.adapters.object_store import MemoryStore
 from services.adapters.telemetry import PrometheusTelemetry
 from services.adapters.weights import DirectoryRegistry
-from services.errors import NotFound
+from services.errors import NotFound, UnknownAttribute
 from services.gateway.backends import LocalBackends
 from services.gateway.edge import open_edge
 from services.gateway.replica import Replica
@@ -66,6 +66,19 @@ class AuditTwin:
     async def CreateAudit(self, payload, context):
         self.contexts.append(context)
         return await seal(asyncio.to_thread(self._create, payload))
+
+    async def PlanAudit(self, payload, context):
+        async def answer():
+            spec = audit_service_pb2.PlanAuditRequest.FromString(payload).spec
+            if "bmi" in spec.attributes:
+                raise UnknownAttribute("the cohort has no attribute 'bmi'", field="spec.attributes[0]")
+            cell = plan_pb2.PlannedCell(
+                label="Edema", metric="tpr", attribute="sex", state="STATE_OK", minimum_detectable_gap=0.25
+            )
+            plan = plan_pb2.AuditPlan(tests=7, cells=[cell, plan_pb2.PlannedCell(label="Gout")])
+            return plan.SerializeToString()
+
+        return await seal(answer())
 
     async def GetAudit(self, payload, context):
         return await seal(asyncio.to_thread(self._get, payload))

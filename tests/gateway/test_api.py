@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.adapters.status import DETAILS_KEY
-from services.gateway.wire import APP_OF_SERVICE
+from services.gateway.wire import APP_OF_SERVICE, METHODS
 
 
 def test_a_request_reaches_its_application_with_deadline_and_caller(world, channel):
@@ -26,6 +26,26 @@ def test_a_request_reaches_its_application_with_deadline_and_caller(world, chann
     context = world.audit.contexts[-1]
     assert 0 < context["deadline_s"] <= 7.0
     assert context["caller"] == "127.0.0.1"
+
+
+def test_an_audit_is_planned_over_both_transports(channel, web, problem_of):
+    spec = audit_pb2.AuditSpec(attributes=["sex"], reference_groups={"sex": "Male"})
+    stub = audit_service_pb2_grpc.AuditServiceStub(channel)
+    plan = stub.PlanAudit(audit_service_pb2.PlanAuditRequest(spec=spec))
+    assert (plan.tests, plan.cells[0].minimum_detectable_gap) == (7, 0.25)
+    reply = web.post("/v1/audits:plan", json={"spec": {"attributes": ["sex"], "referenceGroups": {"sex": "Male"}}})
+    assert reply.status_code == 200
+    known, unknown = reply.json()["cells"]
+    assert (known["minimumDetectableGap"], known["state"]) == (0.25, "STATE_OK")
+    assert "minimumDetectableGap" not in unknown  # absent, never 0, where no test will be made
+    refused = web.post("/v1/audits:plan", json={"spec": {"attributes": ["bmi"]}})
+    assert problem_of(refused)["reason"] == "ATTRIBUTE_NOT_IN_COHORT"
+    assert problem_of(refused)["errors"][0]["pointer"] == "/spec/attributes/0"
+
+
+def test_only_a_plan_may_be_asked_of_another_replica():
+    assert METHODS["evenhand.audit.v1.AuditService/PlanAudit"].read_only
+    assert not METHODS["evenhand.audit.v1.AuditService/CreateAudit"].read_only
 
 
 def test_rest_creates_with_202_and_repeats_by_idempotency_key(web, problem_of):
@@ -169,6 +189,7 @@ def test_the_openapi_description_is_valid_and_names_what_is_served(web):
     OpenAPIV31SpecValidator(description).validate()
     assert "/v1/audits/{audit}" in description["paths"]
     assert "/v1/operations/{operation}:cancel" in description["paths"]
+    assert set(description["paths"]["/v1/audits:plan"]) == {"post"}
     spec = description["components"]["schemas"]["evenhand.audit.v1.AuditSpec"]["properties"]
     assert set(spec) == {field.camelcase_name for field in audit_pb2.AuditSpec.DESCRIPTOR.fields}
 

@@ -166,7 +166,7 @@ HINTS = {
     "OPERATION_NOT_FOUND": "`evenhand operations list` names the operations",
     "OPERATION_NOT_DONE": "wait for it, or cancel it first",
     "ATTRIBUTE_NOT_IN_COHORT": "`evenhand cohorts show` names the cohort's attributes",
-    "GROUP_UNKNOWN": '`evenhand cohorts show` names each attribute\'s levels; those of "sex,age" are joined: "Male, 40 to 59"',
+    "GROUP_UNKNOWN": "`evenhand cohorts show` names the levels; groups of sex,age join them: Male, 40 to 59",
     "THRESHOLDS_FITTED_ON_TEST": "choose thresholds on validation data, or set allow_test_thresholds: true in the spec",
     "LPIPS_WEIGHTS_ABSENT": "have EVENHAND_LPIPS_WEIGHTS set on the server, or leave LPIPS out of quality_metrics",
     "LABEL_NOT_IN_SCHEMA": "`evenhand cohorts show` names the cohort's labels",

@@ -1,5 +1,8 @@
-"""Deriving saved reports again from their evidence. The statistics are the platform's: it contributes them to this client
-by the entry point group ``evenhand.reports``, and without it only a report's digest can be checked."""
+"""Deriving saved reports again from their evidence.
+
+The statistics are the platform's: it contributes them to this client by the entry point group ``evenhand.reports``, and
+without it only a report's digest can be checked.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from evenhand.reports import AuditReport
 GROUP = "evenhand.reports"
 REPORT, PREDICTIONS, QUALITY = "report.json", "predictions.parquet", "quality.parquet"
 LAST_DIGITS = 1e-8
-"""Another processor may round the last digit of a sum differently; a relative difference up to this is no other number."""
+"""Another processor may round the last digit differently; a relative difference up to this is no other number."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A report in a terminal: what was found, how much was looked for, pipelines side by side, and each group's mean TPR."""
+"""A report in a terminal: what was found, how much was looked for, pipelines side by side, mean TPR by group."""
 
 from __future__ import annotations
 

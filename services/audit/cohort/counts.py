@@ -67,7 +67,7 @@ def _codes(table: pa.Table, name: str) -> np.ndarray:
 
 
 def count_groups(grouping: Grouping, patients: Codes, truth: np.ndarray | None) -> Counts:
-    """Counts in each of the grouping's groups. ``truth`` is (N,) 1, 0 or -1 for missing; None where there is no label."""
+    """Counts in each of the grouping's groups. ``truth`` is (N,) 1, 0 or -1 for missing; None without a label."""
     groups = len(grouping.groups)
     known = grouping.codes >= 0 if truth is None else (grouping.codes >= 0) & (truth >= 0)
 
