@@ -20,6 +20,8 @@ from scipy import sparse
 from services.maths.fairness.groups import Codes
 from services.maths.fairness.sums import Floats, PatientSums
 
+ROUNDING = 1e-13  # relative; far below the influence of one record among a billion
+
 Scale = Literal["identity", "logit", "wilson", "log"]
 
 
@@ -115,7 +117,9 @@ def ratio_of_sums(
     patient, group, divisor = sums.patient[carries], slots[carries], total[slots[carries]]
     weight = below[carries] / divisor
     shape = (len(sums.patient_ids), count)
-    influence, share = by_patient((above[carries] / divisor - value[group] * weight, weight), patient, group, shape)
+    own = above[carries] / divisor - value[group] * weight
+    influence, share = by_patient((own, weight), patient, group, shape)
+    drop_rounding(influence, share, value)
     patients = np.bincount(share.indices, minlength=count).astype(np.int64)
     return Estimates(value, influence, share, patients, sums.patient_ids, scale)
 
@@ -139,6 +143,16 @@ def by_patient(
     np.cumsum(np.bincount(patient, minlength=shape[0]), out=ends[1:])
     indices = group.astype(np.int32)
     return tuple(sparse.csr_array((column, indices, ends), shape=shape) for column in columns)
+
+
+def drop_rounding(influence: sparse.csr_array, share: sparse.csr_array, scale: Floats) -> None:
+    """Set to 0, in place, influences that are rounding: below 1e-13 of share times the (G,) ``scale`` of the metric.
+
+    The influence of a lone patient is 0, and so is everyone's where all are alike. What rounding leaves of it would
+    pass for a variance, and a very small one.
+    """
+    threshold = ROUNDING * np.abs(scale)[influence.indices] * share.data
+    influence.data[np.abs(influence.data) <= threshold] = 0.0
 
 
 def everywhere(*parts: Estimates) -> Estimates:

@@ -119,3 +119,15 @@ def test_sums_at_one_place_are_added_and_zeros_are_kept():
     np.testing.assert_array_equal(first.toarray(), [[0, 1], [6, 0], [0, 0]])
     assert first.nnz == second.nnz == 3
     np.testing.assert_array_equal(second.toarray(), [[0, 1], [2, 0], [0, 1]])
+
+
+@pytest.mark.parametrize("values", [[0.3] * 7, [0.1, 0.2, 0.7, 0.3, 0.4, 0.1, 0.7]], ids=["all alike", "one patient"])
+def test_rounding_does_not_pass_for_variance(values):
+    cluster = np.arange(7) if len(set(values)) == 1 else np.zeros(7)
+    changing = Grouping("age", ("young", "old"), np.arange(7) % 2)
+    sums = patient_sums(
+        {"value": np.array(values), "records": np.ones(7)}, cluster=cluster, sensitive_features=[changing]
+    )
+    slots = np.zeros(len(sums.patient), dtype=np.int64)
+    result = ratio_of_sums(sums, "value", "records", slots=slots, count=1, scale="wilson")
+    assert result.standard_error.tolist() == [0.0]

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from services.maths.fairness.estimates import Estimates, by_patient
+from services.maths.fairness.estimates import Estimates, by_patient, drop_rounding
 from services.maths.fairness.groups import Codes, Grouping
 from services.maths.fairness.sums import Floats, PatientSums, Units
 
@@ -129,6 +129,7 @@ def auroc_estimates(
     if not used.all():
         influence, share, patient, group = influence[used], share[used], patient[used], group[used]
     influences, shares = by_patient((influence, share), patient, group, (len(units.patient_ids), count))
+    drop_rounding(influences, shares, np.ones(count))
     patients = np.minimum(*(deciding_patients(records, units.patient, slots, count) for records in mine))
     return Estimates(value, influences, shares, patients, units.patient_ids, "logit")
 
@@ -196,6 +197,6 @@ def _influence(mine: Codes, net: Codes, slots: Codes, value: Floats, sizes: Floa
     for u in range(len(slots)):
         m, n, area = sizes[0, slots[u]], sizes[1, slots[u]], value[slots[u]]
         if m > 0 and n > 0:
-            influence[u] = net[u] / (2.0 * m * n) - area * mine[0, u] / m + (1.0 - area) * mine[1, u] / n
             share[u] = mine[0, u] / (2.0 * m) + mine[1, u] / (2.0 * n)
+            influence[u] = net[u] / (2.0 * m * n) - area * mine[0, u] / m + (1.0 - area) * mine[1, u] / n
     return influence, share

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from services.maths.fairness.estimates import Estimates, ratio_of_sums
+from services.maths.fairness.estimates import ROUNDING, Estimates, ratio_of_sums
 from services.maths.fairness.groups import Codes
 from services.maths.fairness.sums import Floats, Units
 
@@ -90,12 +90,14 @@ def ece_estimates(
     patient_slot = units.patient[units.unit] * count + slots[units.unit]
     inflation = (np.maximum(estimates.patients, 2) / estimates.degrees)[:, None]
     clustered = _squares(patient_slot, place, excess, mean) * inflation
-    independent = by_bin(excess**2) - 2.0 * mean * signed + mean**2 * records
-    design_effect = np.divide(clustered, independent, out=np.ones_like(clustered), where=independent > 0)
-    # No bin is surer than records whose rate is the one that the scores say, or the observed one with one more
-    # positive and one more negative: where hardly a record is positive, the variance seen is too small.
+    squares = by_bin(excess**2)
+    independent = squares - 2.0 * mean * signed + mean**2 * records
+    varying = independent > ROUNDING * squares
+    design_effect = np.divide(clustered, independent, out=np.ones_like(clustered), where=varying)
+    # No bin is surer than records whose rate is the one that the scores say, or the observed one with two more
+    # positives and negatives (Agresti and Coull 1998): with hardly a positive record, the variance seen is too small.
     counts, positives = by_bin(np.ones(len(y_score))), by_bin(np.asarray(y_true, dtype=np.float64))
-    rate = (positives + 1.0) / (counts + 2.0)
+    rate = (positives + 2.0) / (counts + 4.0)
     expected = np.maximum(by_bin(y_score * (1.0 - y_score)), counts * rate * (1.0 - rate))
     variance = np.maximum(clustered, expected * np.maximum(design_effect, 1.0)) / records**2
     return replace(estimates, own_limits=CalibrationBands(np.abs(mean), np.sqrt(variance), estimates.degrees))

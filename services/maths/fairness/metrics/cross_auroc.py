@@ -21,7 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
-from services.maths.fairness.estimates import Estimates, by_patient
+from services.maths.fairness.estimates import Estimates, by_patient, drop_rounding
 from services.maths.fairness.groups import Codes, Grouping
 from services.maths.fairness.metrics.auroc import deciding_patients, ranked_records
 from services.maths.fairness.sums import Floats, Units
@@ -103,6 +103,7 @@ def _area(pairs: _Pairs, positive_slots: NDArray[np.bool_], negative_slots: NDAr
     patient, nowhere = pairs.units.patient[used], np.zeros(int(used.sum()), dtype=np.int64)
     shape = (len(pairs.units.patient_ids), 1)
     influences, shares = by_patient((influence[used], share[used]), patient, nowhere, shape)
+    drop_rounding(influences, shares, np.ones(1))
     everyone = np.zeros(len(pairs.slots), dtype=np.int64)
     deciding = [deciding_patients(side, pairs.units.patient, everyone, 1) for side in (positives, negatives)]
     return Estimates(np.array([area]), influences, shares, np.minimum(*deciding), pairs.units.patient_ids, "logit")
