@@ -7,9 +7,10 @@ quantile with the same tail area and its own degrees of freedom, which is what m
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
+from scipy import special, stats
 
-from services.maths.fairness.estimates import Estimates
+from services.maths.fairness.estimates import Estimates, column_squares
 from services.maths.fairness.sums import Floats
 
 CONFIDENCE = 0.95
@@ -17,7 +18,7 @@ CONFIDENCE = 0.95
 
 def normal_critical(confidence: float = CONFIDENCE) -> float:
     """Two-sided standard normal quantile."""
-    return float(stats.norm.ppf(0.5 + confidence / 2))
+    return float(special.ndtri(0.5 + confidence / 2))
 
 
 def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats, Floats]:
@@ -64,14 +65,23 @@ def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats,
 def effective_patients(estimates: Estimates) -> Floats:
     """(G,) 1 / sum of squared shares (Kish), at most the deciding patients: what a rate is worth if every patient's
     images always agree."""
-    squares = np.asarray(estimates.share.power(2).sum(axis=0)).ravel()
+    squares = column_squares(estimates.share)
     with np.errstate(divide="ignore"):
         return np.minimum(1.0 / squares, np.maximum(estimates.patients, 1))
 
 
 def t_multiplier(estimates: Estimates, critical: float) -> Floats:
     """(G,) t quantiles whose tail area is that of a standard normal ``critical``."""
-    return np.asarray(stats.t.isf(stats.norm.sf(critical), estimates.degrees))
+    return t_quantiles(critical, estimates.degrees)
+
+
+def t_quantiles(critical: float, degrees: NDArray[np.number]) -> Floats:
+    """t quantiles with the tail area of a standard normal ``critical``, in the shape of ``degrees``.
+
+    Equal degrees are looked up once: contrasts of many groups come by the million, and have few different ones.
+    """
+    distinct, place = np.unique(degrees, return_inverse=True)
+    return np.asarray(-special.stdtrit(distinct, special.ndtr(-critical))[place])
 
 
 def _wilson(value: Floats, effective: Floats, multiplier: Floats) -> tuple[Floats, Floats]:

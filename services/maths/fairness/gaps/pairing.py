@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse
 
 from services.maths.fairness.estimates import Estimates, everywhere
 from services.maths.fairness.gaps.comparisons import blocks
@@ -26,7 +26,7 @@ from services.maths.fairness.gaps.simultaneous import (
     unordered_pairs,
     variances,
 )
-from services.maths.fairness.limits import CONFIDENCE, normal_critical
+from services.maths.fairness.limits import CONFIDENCE, normal_critical, t_quantiles
 from services.maths.fairness.sums import Floats
 
 Kept = NDArray[np.bool_]
@@ -124,9 +124,9 @@ class Paired:
         """Limits of the change of the gap."""
         critical = normal_critical(confidence + 2 * SELECTION)
         value, error, degrees = self._changes(self._may_be_largest(self.baseline, normals))
-        low = value - error * stats.t.isf(stats.norm.sf(critical), degrees)
+        low = value - error * t_quantiles(critical, degrees)
         value, error, degrees = self._changes(self._may_be_largest(self.candidate, normals))
-        high = value + error * stats.t.isf(stats.norm.sf(critical), degrees)
+        high = value + error * t_quantiles(critical, degrees)
         return float(low.min()), float(high.max())
 
     def _may_be_largest(self, estimates: Estimates, normals: Floats) -> list[Kept]:
