@@ -34,6 +34,7 @@ class GroupFindings:
     def __init__(self) -> None:
         self._measured: dict[Hashable, PatientSums] = {}
         self._testable: dict[tuple[Hashable, str, str], tuple[str, ...]] = {}
+        self._aurocs: dict[tuple[Hashable, str, str, str], float] = {}
 
     def add(self, at: Mapping[str, str], reading: Reading) -> None:
         """Keep the per-patient sums of one label in one pipeline, and which of its groups are large enough to test."""
@@ -42,11 +43,19 @@ class GroupFindings:
                 key = _key(at, metric)
                 self._measured[key] = reading.sums
                 self._testable[key, metric, attribute] = part.testable_groups
+                if metric == "auroc":
+                    for group in part.comparable_groups:
+                        self._aurocs[key, metric, attribute, group] = float(part.by_group[group])
 
     def test(self, vectors: PatientVectors, *, permutations: int, seed: int) -> GroupTests:
         """Run every test. Deterministic in the seed, whatever the order in which labels were added."""
         return group_tests(
-            self._measured, vectors=vectors, testable=self._testable, permutations=permutations, seed=seed
+            self._measured,
+            vectors=vectors,
+            testable=self._testable,
+            aurocs=self._aurocs,
+            permutations=permutations,
+            seed=seed,
         )
 
 
