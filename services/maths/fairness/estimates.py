@@ -10,10 +10,11 @@ pipelines read the same patients: sums of products give the covariances as well,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -22,6 +23,7 @@ from services.maths.fairness.sums import Floats, PatientSums
 
 ROUNDING = 1e-13  # relative; far below the influence of one record among a billion
 
+Index = NDArray[np.int32]
 Scale = Literal["identity", "logit", "wilson", "log"]
 
 
@@ -82,7 +84,7 @@ class Estimates:
     @cached_property
     def standard_error(self) -> Floats:
         """(G,) patient-clustered standard errors."""
-        squares = np.asarray(self.influence.power(2).sum(axis=0)).ravel()
+        squares = column_squares(self.influence)
         error = np.sqrt(squares * np.maximum(self.patients, 2) / self.degrees)
         return np.where(np.isnan(self.value), np.nan, error)
 
@@ -133,16 +135,19 @@ def by_patient(
     sort: this is several times faster than the way through scipy's coordinate format, and there are two such matrices
     per metric, attribute and label.
     """
-    key = patient * shape[1] + group
-    if len(key) > 1 and not (key[1:] > key[:-1]).all():
+    ascending, indices, ends = _rows(patient, group, shape[0])
+    if not ascending:
+        key = patient * shape[1] + group
         order = np.argsort(key, kind="stable")
         starts = np.flatnonzero(np.r_[True, np.diff(key[order]) > 0])
         columns = tuple(np.add.reduceat(column[order], starts) for column in columns)
-        patient, group = patient[order[starts]], group[order[starts]]
-    ends = np.zeros(shape[0] + 1, dtype=np.int32)
-    np.cumsum(np.bincount(patient, minlength=shape[0]), out=ends[1:])
-    indices = group.astype(np.int32)
+        _, indices, ends = _rows(patient[order[starts]], group[order[starts]], shape[0])
     return tuple(sparse.csr_array((column, indices, ends), shape=shape) for column in columns)
+
+
+def column_squares(matrix: sparse.csr_array) -> Floats:
+    """(G,) sums of the squares in each column."""
+    return np.bincount(matrix.indices, weights=matrix.data**2, minlength=matrix.shape[1]).astype(np.float64)
 
 
 def drop_rounding(influence: sparse.csr_array, share: sparse.csr_array, scale: Floats) -> None:
@@ -170,10 +175,55 @@ def everywhere(*parts: Estimates) -> Estimates:
         own = own.beside(part.own_limits) if own is not None and type(own) is type(part.own_limits) else None
     return Estimates(
         np.concatenate([part.value for part in parts]),
-        sparse.csr_array(sparse.hstack([part.influence for part in parts], format="csr")),
-        sparse.csr_array(sparse.hstack([part.share for part in parts], format="csr")),
+        reduce(_beside, [part.influence for part in parts]),
+        reduce(_beside, [part.share for part in parts]),
         np.concatenate([part.patients for part in parts]),
         first.patient_ids,
         first.scale,
         own,
     )
+
+
+def _beside(first: sparse.csr_array, second: sparse.csr_array) -> sparse.csr_array:
+    """Columns of both; what scipy's hstack does, several times faster."""
+    parts = _joined(
+        (first.indptr, first.indices, first.data), (second.indptr, second.indices, second.data), first.shape[1]
+    )
+    return sparse.csr_array(parts, shape=(first.shape[0], first.shape[1] + second.shape[1]))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _rows(patient: Codes, group: Codes, patients: int) -> tuple[bool, Index, Index]:
+    """Whether places ascend strictly, their columns, and where each patient's row ends."""
+    ascending = True
+    indices, ends = np.empty(len(patient), np.int32), np.zeros(patients + 1, np.int32)
+    for place in range(len(patient)):
+        indices[place] = group[place]
+        ends[patient[place] + 1] += 1
+        if place and (
+            patient[place] < patient[place - 1]
+            or (patient[place] == patient[place - 1] and group[place] <= group[place - 1])
+        ):
+            ascending = False
+    for row in range(patients):
+        ends[row + 1] += ends[row]
+    return ascending, indices, ends
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _joined(
+    first: tuple[Index, Index, Floats], second: tuple[Index, Index, Floats], offset: int
+) -> tuple[Floats, Index, Index]:
+    (first_ends, first_indices, first_data), (second_ends, second_indices, second_data) = first, second
+    total = len(first_indices) + len(second_indices)
+    data, indices, ends = np.empty(total), np.empty(total, np.int32), np.zeros(len(first_ends), np.int32)
+    at = 0
+    for row in range(len(first_ends) - 1):
+        for place in range(first_ends[row], first_ends[row + 1]):
+            data[at], indices[at] = first_data[place], first_indices[place]
+            at += 1
+        for place in range(second_ends[row], second_ends[row + 1]):
+            data[at], indices[at] = second_data[place], second_indices[place] + offset
+            at += 1
+        ends[row + 1] = at
+    return data, indices, ends

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from services.maths.fairness.estimates import Estimates, column_squares
 from services.maths.fairness.sums import Floats

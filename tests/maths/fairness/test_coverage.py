@@ -13,7 +13,7 @@ from services.maths.fairness.groups import Grouping
 from services.maths.fairness.limits import limits
 from services.maths.fairness.metrics.auroc import auroc_by_attribute
 from services.maths.fairness.metrics.balanced_accuracy import balanced_accuracy
-from services.maths.fairness.metrics.calibration import ece_estimates
+from services.maths.fairness.metrics.calibration import binned_records, ece_estimates
 from services.maths.fairness.sums import units_of
 
 DATA_SETS = 6000
@@ -114,7 +114,7 @@ def test_calibration_error_is_covered_at_least_as_often_as_said(records, off):
     data_set = np.repeat(np.arange(data_sets), records)
     units = _units(data_set, np.arange(data_sets * records) // 2, data_sets)
     slots = units.sensitive_features[0].slots
-    coverage = _covered(ece_estimates(y_true.ravel(), y_score.ravel(), units, slots, data_sets), off)
+    coverage = _covered(ece_estimates(binned_records(y_true.ravel(), y_score.ravel(), units), slots, data_sets), off)
     print(f"ECE {off}, {records} records: {coverage:.3f}")
     assert coverage >= 0.95
 

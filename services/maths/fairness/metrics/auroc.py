@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from services.maths.fairness.estimates import Estimates, by_patient, drop_rounding
 from services.maths.fairness.groups import Codes, Grouping
+from services.maths.fairness.metrics.ranking import ascending
 from services.maths.fairness.sums import Floats, PatientSums, Units
 
 
@@ -72,7 +73,7 @@ def auroc(y_true: NDArray[np.int8], y_score: NDArray[np.float64]) -> float:
 
 def ranked_records(y_true: NDArray[np.int8], y_score: NDArray[np.float64], unit: Codes) -> RankedRecords:
     """Sort (N,) labels in {0, 1}, scores and units by score."""
-    order = np.argsort(y_score)
+    order = ascending(y_score)
     score = y_score[order]
     run_ends = np.flatnonzero(np.r_[score[1:] != score[:-1], np.ones(min(1, len(score)), dtype=bool)]) + 1
     return RankedRecords(unit[order], (y_true == 1)[order], run_ends.astype(np.int64))

@@ -20,7 +20,7 @@ from services.maths.fairness.metrics.auroc import (
     ranked_records,
 )
 from services.maths.fairness.metrics.balanced_accuracy import balanced_accuracy
-from services.maths.fairness.metrics.calibration import ece_estimates
+from services.maths.fairness.metrics.calibration import BinnedRecords, binned_records, ece_estimates
 from services.maths.fairness.metrics.measured import Counts, Overall, disaggregation, reported_names
 from services.maths.fairness.sums import Floats, PatientSums, Units, units_of
 
@@ -44,11 +44,10 @@ class Classification:
 
 @dataclass(frozen=True)
 class _Label:
-    """One label's labelled records, (n,) each, and their units (those of all records)."""
+    """One label's labelled records; ``units`` are those of all records."""
 
-    truth: NDArray[np.int8]
-    score: NDArray[np.float64]
     units: Units
+    binned: BinnedRecords
     placed: Placements
     sums: PatientSums
 
@@ -142,7 +141,7 @@ def _label(
         columns=(*sums.columns, "positive_placements", "negative_placements"),
         values=np.column_stack([sums.values, lower, higher]),
     )
-    return _Label(truth, score, units, placed, sums)
+    return _Label(units, binned_records(truth, score, units), placed, sums)
 
 
 def _estimates(
@@ -159,7 +158,7 @@ def _estimates(
         "fpr": fpr,
         "balanced_accuracy": balanced_accuracy(tpr, fpr),
         "brier": replace(ratio("brier", "records"), scale="identity"),
-        "ece": ece_estimates(label.truth, label.score, label.units, slots, count),
+        "ece": ece_estimates(label.binned, slots, count),
         "prevalence": ratio("positives", "records"),
     }
 

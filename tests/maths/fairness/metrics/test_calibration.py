@@ -7,7 +7,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from services.maths.fairness.groups import Grouping
 from services.maths.fairness.limits import limits
-from services.maths.fairness.metrics.calibration import BINS, bin_of, ece_estimates
+from services.maths.fairness.metrics.calibration import BINS, bin_of, binned_records, ece_estimates
 from services.maths.fairness.sums import units_of
 
 
@@ -15,7 +15,8 @@ def ece(y_true, y_score, codes, cluster=None, levels=3):
     cluster = np.arange(len(codes)) if cluster is None else cluster
     units = units_of(cluster, [Grouping("a", tuple("ABCDEF"[:levels]), np.asarray(codes))])
     slots = units.sensitive_features[0].slots
-    return ece_estimates(np.asarray(y_true, dtype=np.int8), np.asarray(y_score, dtype=float), units, slots, levels)
+    binned = binned_records(np.asarray(y_true, dtype=np.int8), np.asarray(y_score, dtype=float), units)
+    return ece_estimates(binned, slots, levels)
 
 
 def world(seed, records=1500, *, off=0.1, patients=None):
