@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -65,6 +65,10 @@ def publish(store: ObjectStore, task: PublishTask) -> dict[str, Any]:
         levels=plan.levels,
         min_patients=plan.min_patients,
         min_cases=plan.min_cases,
+        reference_groups=plan.reference_groups,
+        thresholds=[asdict(entry) for entry in plan.thresholds],
+        allow_fitted_thresholds=plan.allow_test_thresholds,
+        seed=plan.seed,
         provenance=_provenance(plan, task.request["people"]),
     )
     envelope = {
@@ -113,17 +117,24 @@ def _provenance(plan: ResolvedAudit, people: Mapping[str, Any]) -> dict[str, Any
     }
 
 
+_CELL_GAUGE = (
+    *("pipeline", "task", "label", "metric", "attribute", "group", "records", "patients", "state"),
+    *("estimate", "ci_low", "ci_high", "p_adjusted"),
+)
+_GAP_GAUGE = (
+    *("pipeline", "task", "label", "metric", "attribute", "definition"),
+    *("estimate", "ci_low", "ci_high", "p_adjusted"),
+)
+
+
 def gauges(report: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the report that ``/metrics`` shows: overall and single-attribute values that exist.
 
-    Their number is bounded, because each becomes a time series; ``left_out`` counts what did not fit.
+    Their number is bounded, because each becomes a time series; ``left_out`` counts what did not fit. Gaps to a
+    reference group are left to the report: they would be as many as the groups.
     """
-    cells = [_without(cell, "ci_low", "ci_high") for cell in report["cells"] if _shown(cell)]
-    gaps = [
-        {key: gap[key] for key in ("pipeline", "task", "label", "metric", "attribute", "definition", "estimate")}
-        for gap in report["gaps"]
-        if _shown(gap)
-    ]
+    cells = [_only(_CELL_GAUGE, cell) for cell in report["cells"] if _shown(cell)]
+    gaps = [_only(_GAP_GAUGE, gap) for gap in report["gaps"] if _shown(gap) and not gap["reference"]]
     left_out = max(0, len(cells) - MOST_GAUGES) + max(0, len(gaps) - MOST_GAUGES)
     return {"cells": cells[:MOST_GAUGES], "gaps": gaps[:MOST_GAUGES], "left_out": left_out}
 
@@ -132,8 +143,8 @@ def _shown(row: Mapping[str, Any]) -> bool:
     return row["estimate"] is not None and "," not in row["attribute"]
 
 
-def _without(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in keys}
+def _only(keys: Sequence[str], row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: row[key] for key in keys}
 
 
 class SubprocessPublisher:

@@ -61,12 +61,28 @@ async def test_a_cancelled_report_leaves_no_process(world: World) -> None:
 
 
 def cell(estimate: float | None, attribute: str = "sex") -> dict[str, Any]:
-    return {"attribute": attribute, "estimate": estimate, "ci_low": None, "ci_high": None}
+    place = dict.fromkeys(("pipeline", "task", "label", "metric", "group"), "x")
+    numbers = dict.fromkeys(("ci_low", "ci_high", "p_adjusted"), 0.5)
+    return {
+        **place,
+        **numbers,
+        "attribute": attribute,
+        "estimate": estimate,
+        "records": 9,
+        "patients": 5,
+        "state": "ok",
+    }
+
+
+def gap(reference: str) -> dict[str, Any]:
+    return {**cell(0.1), "definition": "max_min", "reference": reference}
 
 
 def test_gauges_show_numbers_of_single_attributes_and_are_bounded() -> None:
     cells = [cell(0.5), cell(None), cell(0.5, "sex,age"), cell(0.7, "")]
-    shown = gauges({"cells": cells, "gaps": []})
+    shown = gauges({"cells": cells, "gaps": [gap(""), gap("Female")]})
     assert [row["estimate"] for row in shown["cells"]] == [0.5, 0.7]
+    assert {"ci_low", "ci_high", "p_adjusted", "state", "patients"} <= set(shown["cells"][0])
+    assert len(shown["gaps"]) == 1, "gaps to a reference group would be one series per group"
     many = gauges({"cells": [cell(0.5)] * (MOST_GAUGES + 3), "gaps": []})
     assert (len(many["cells"]), many["left_out"]) == (MOST_GAUGES, 3)

@@ -73,6 +73,8 @@ def varying_patients(specs: Sequence[GroupSpec], tables: Sequence[tuple[pd.DataF
 
 def _group(rows: pd.DataFrame, attribute: str, levels: tuple[str, ...]) -> Grouping:
     column = ATTRIBUTE_PREFIX + attribute
+    if not len(rows):  # an empty table has no columns to speak of
+        return Grouping(attribute, levels, np.zeros(0, dtype=np.int64))
     if column not in rows.columns:
         raise UnknownAttribute(f"the rows have no column {column!r}", field=column)
     values = rows[column].cat

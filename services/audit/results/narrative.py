@@ -78,7 +78,7 @@ def _thresholds(report: Mapping[str, Any]) -> str:
         return ""
     fitted = [row for row in rows if row["fitted_on_audited"]]
     sources = sorted({row["source"] for row in rows if row["threshold"] is not None})
-    text = f"Rates use {_count(len(rows), 'operating threshold')} ({'; '.join(sources)})." if sources else ""
+    text = f"Rates use {_count(len(rows), 'operating threshold')} (origin: {'; '.join(sources)})." if sources else ""
     missing = sorted({row["label"] for row in rows if row["threshold"] is None})
     if missing:
         text += f" No threshold was given for {_listed(missing)}, whose rates are therefore undefined."

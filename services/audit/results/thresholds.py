@@ -14,6 +14,8 @@ from services.errors import InvalidInput
 UNSTATED = "the model's own threshold, as it came with every row"
 ABSENT = "no threshold"
 
+_KEYS = ("pipeline", "label", "threshold", "source", "fitted_on_audited")
+
 
 def threshold_rows(
     rows: pd.DataFrame, stated: Sequence[Mapping[str, Any]], *, allow_fitted: bool
@@ -21,12 +23,15 @@ def threshold_rows(
     """One entry per pipeline, label and threshold that occurs in canonical predictions, sorted.
 
     ``stated`` are mappings with ``pipeline``, ``label``, ``source``, ``fitted_on_audited``, and ``threshold`` where a
-    label has several. Raises InvalidInput (field ``thresholds``) for an incomplete entry, and for thresholds that were
-    fitted on the audited records unless ``allow_fitted``: rates at such a threshold are too good, and more so in small
-    groups.
+    label has several. One with a threshold for a label that has no predictions is kept: masks are cut by it. Raises
+    InvalidInput (field ``thresholds``) for an incomplete entry, and for thresholds that were fitted on the audited
+    records unless ``allow_fitted``: rates at such a threshold are too good, and more so in small groups.
     """
     statements = [_checked(entry) for entry in stated]
-    found = [_entry(*place, statements) for place in _occurring(rows)]
+    occurring = list(_occurring(rows))
+    found = [_entry(*place, statements) for place in occurring]
+    found += _of_masks(statements, {(pipeline, label) for pipeline, label, _ in occurring})
+    found.sort(key=_order)
     fitted = sorted({entry["label"] for entry in found if entry["fitted_on_audited"]})
     if fitted and not allow_fitted:
         raise InvalidInput(
@@ -54,6 +59,16 @@ def _entry(pipeline: str, label: str, threshold: float | None, statements: list[
         if same and rounded(entry.get("threshold", threshold)) == threshold:
             return {**place, "source": entry["source"], "fitted_on_audited": entry["fitted_on_audited"]}
     return {**place, "source": UNSTATED, "fitted_on_audited": False}
+
+
+def _of_masks(statements: list[dict[str, Any]], scored: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    for entry in statements:
+        if entry.get("threshold") is not None and (entry["pipeline"], entry["label"]) not in scored:
+            yield {**{key: entry[key] for key in _KEYS}, "threshold": rounded(float(entry["threshold"]))}
+
+
+def _order(entry: Mapping[str, Any]) -> tuple[str, str, float]:
+    return entry["pipeline"], entry["label"], -math.inf if entry["threshold"] is None else entry["threshold"]
 
 
 def _checked(entry: Mapping[str, Any]) -> dict[str, Any]:

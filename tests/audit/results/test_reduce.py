@@ -21,6 +21,8 @@ def _again(planted, **changed):
         "baseline": "original",
         "levels": planted.levels,
         "provenance": planted.provenance,
+        "permutations": 199,
+        "replicates": 64,
     }
     return reduce(**{**given, **changed})
 
@@ -73,7 +75,7 @@ def test_cell_is_what_scikit_learn_says_of_the_same_rows(report, planted):
         subset="y_true"
     )
     cell = _one(report["cells"], pipeline="unet", label="Edema", metric="auroc", attribute="sex", group="Male")
-    assert cell["estimate"] == pytest.approx(roc_auc_score(frame["y_true"], frame["y_score"]), abs=1e-12)
+    assert cell["estimate"] == pytest.approx(roc_auc_score(frame["y_true"], frame["y_score"]), rel=1e-9)
     assert cell["records"] == len(frame)
     assert cell["positives"] == int(frame["y_true"].sum())
     assert cell["patients"] == frame["patient_id"].nunique()
@@ -92,7 +94,7 @@ def test_baseline_values_come_from_baseline_rows(report, planted):
         frame = planted.predictions.query("pipeline == @pipeline and label == 'Edema' and y_true == 1")
         by_sex = (frame["y_score"] >= 0.5).groupby(frame["attribute_sex"]).mean()
         gap = _one(report["gaps"], pipeline=pipeline, label="Edema", attribute="sex", definition="eop")
-        assert gap["estimate"] == pytest.approx(by_sex.max() - by_sex.min(), abs=1e-12)
+        assert gap["estimate"] == pytest.approx(by_sex.max() - by_sex.min(), rel=1e-9)
     change = _one(report["changes"], candidate="unet", label="Edema", attribute="sex", definition="eop")
     assert change["baseline"] == "original"
     assert change["estimate"] > 0.2, "men lost a standard deviation"
@@ -102,14 +104,19 @@ def test_swapping_the_baseline_turns_every_change_around(report, planted):
     swapped = _again(planted, baseline="unet")["changes"]
     for change in report["changes"]:
         where = {key: change[key] for key in ("task", "label", "metric", "attribute", "definition")}
-        assert _one(swapped, **where)["estimate"] == pytest.approx(-change["estimate"], abs=1e-15)
+        turned = _one(swapped, **where)
+        assert turned["estimate"] == (None if change["estimate"] is None else pytest.approx(-change["estimate"]))
+        assert turned["p_value"] == change["p_value"], "the two pipelines are exchanged within patients either way"
 
 
 def test_gap_of_an_unchanged_pipeline_does_not_change(planted):
     predictions = planted.predictions.query("pipeline == 'original'")
     twin = pd.concat([predictions, predictions.assign(pipeline="copy")])
     report = _again(planted, predictions=twin, quality=pd.DataFrame())
-    assert {change["estimate"] for change in report["changes"]} == {0.0}
+    known = [change for change in report["changes"] if change["estimate"] is not None]
+    assert {change["estimate"] for change in known} == {0.0}
+    assert {change["p_value"] for change in known} == {1.0}
+    assert not any(change["verdict"] == "change" for change in report["changes"])
 
 
 def test_empty_level_is_reported_undefined_and_listed_as_excluded(report):
@@ -131,7 +138,7 @@ def test_undefined_dice_and_infinite_psnr_are_counted_not_averaged(report, plant
         cell = _one(report["cells"], pipeline="unet", metric=metric, attribute="")
         value = planted.quality.query("pipeline == 'unet' and metric == @metric")["value"]
         assert (cell["task"], cell["records"], cell["excluded_records"]) == (task, 780, 20)
-        assert cell["estimate"] == pytest.approx(value[np.isfinite(value)].mean(), abs=1e-12)
+        assert cell["estimate"] == pytest.approx(value[np.isfinite(value)].mean(), rel=1e-9)
 
 
 def test_structures_become_labels(planted):
@@ -148,10 +155,12 @@ def test_metric_that_the_baseline_lacks_has_gaps_but_no_changes(report):
 def test_one_class_label_is_undefined_without_a_gap(planted):
     predictions = planted.predictions.assign(y_true=0)
     report = _again(planted, predictions=predictions)
-    cells = [cell for cell in report["cells"] if cell["metric"] in ("auroc", "tpr", "balanced_accuracy")]
+    needs_positives = ("auroc", "tpr", "balanced_accuracy")
+    cells = [cell for cell in report["cells"] if cell["metric"] in needs_positives]
     assert {(cell["state"], cell["estimate"]) for cell in cells} == {("undefined", None)}
-    gaps = [gap for gap in report["gaps"] if gap["task"] == "classification"]
-    assert {gap["estimate"] for gap in gaps} == {None}
+    gaps = [gap for gap in report["gaps"] if gap["metric"] in (*needs_positives, "tpr,fpr")]
+    assert {(gap["estimate"], gap["ci_low"], gap["p_value"]) for gap in gaps} == {(None, None, None)}
+    assert {gap["verdict"] for gap in gaps if gap["metric"] != "balanced_accuracy"} == {"insufficient_evidence"}
 
 
 def test_all_labels_missing_still_makes_a_report(planted):
