@@ -47,7 +47,7 @@ def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats,
     if estimates.scale == "identity":
         return value - multiplier * error, value + multiplier * error
     if estimates.scale == "log":
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             factor = np.exp(multiplier * error / value)
         return value / factor, value * factor
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -57,14 +57,16 @@ def limits(estimates: Estimates, critical: float | None = None) -> tuple[Floats,
         if estimates.scale == "wilson":
             return wilson
         centre, reach = np.log(value / (1.0 - value)), multiplier * error / spread
-        low = np.where(regular, 1.0 / (1.0 + np.exp(reach - centre)), wilson[0])
-        high = np.where(regular, 1.0 / (1.0 + np.exp(-reach - centre)), wilson[1])
+        low = np.where(regular, special.expit(centre - reach), wilson[0])
+        high = np.where(regular, special.expit(centre + reach), wilson[1])
     return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
 
 
 def effective_patients(estimates: Estimates) -> Floats:
-    """(G,) 1 / sum of squared shares (Kish), at most the deciding patients: what a rate is worth if every patient's
-    images always agree."""
+    """(G,) 1 / sum of squared shares (Kish), at most the deciding patients.
+
+    What a rate is worth if every patient's images always agree: a patient with most of the records counts for one.
+    """
     squares = column_squares(estimates.share)
     with np.errstate(divide="ignore"):
         return np.minimum(1.0 / squares, np.maximum(estimates.patients, 1))
