@@ -67,12 +67,14 @@ def attribute_vectors(cluster: NDArray[np.generic], sensitive_features: Sequence
                 f"attribute {grouping.attribute!r} has {len(grouping.codes)} records, cluster {len(cluster)}"
             )
     patient_ids, patient = np.unique(cluster, return_inverse=True)
-    codes = [grouping.codes for grouping in sensitive_features] or [np.zeros(len(cluster), dtype=np.int64)]
-    table = np.stack(codes, axis=1)
-    distinct, vector = np.unique(table, axis=0, return_inverse=True)
+    vector = np.zeros(len(cluster), dtype=np.int64)
+    for grouping in sensitive_features:
+        longer = vector * (len(grouping.groups) + 1) + grouping.codes + 1
+        vector = np.unique(longer, return_inverse=True)[1].astype(np.int64)
+    distinct = np.unique(vector, return_index=True)[1]
     if len(distinct) > np.iinfo(np.uint16).max + 1:
         raise ValueError(f"{len(distinct)} distinct attribute vectors; audit fewer attributes or coarser levels")
-    pairs, count = np.unique(patient * len(distinct) + vector.ravel(), return_counts=True)
+    pairs, count = np.unique(patient * len(distinct) + vector, return_counts=True)
     owner, choice = np.divmod(pairs, max(len(distinct), 1))
     order = np.lexsort((choice, -count, owner))
     firsts = order[np.unique(owner[order], return_index=True)[1]]
@@ -81,8 +83,7 @@ def attribute_vectors(cluster: NDArray[np.generic], sensitive_features: Sequence
         patient_ids=patient_ids,
         cell=choice[firsts].astype(narrow),
         cells=tuple(
-            Grouping(grouping.attribute, grouping.groups, distinct[:, a])
-            for a, grouping in enumerate(sensitive_features)
+            Grouping(grouping.attribute, grouping.groups, grouping.codes[distinct]) for grouping in sensitive_features
         ),
         varying_patients=int((np.bincount(owner, minlength=len(patient_ids)) > 1).sum()),
     )

@@ -170,6 +170,6 @@ def test_a_planted_gap_is_found_and_nothing_else():
 
 
 def test_a_planted_gap_in_small():
-    tests = _planted(1, images=8000, labels=2)
+    tests = _planted(2, images=8000, labels=2)
     assert tests.cells[1, "tpr", "race", "B"].p_adjusted <= 0.05
     assert tests.gaps[0, "tpr,fpr", "race"].p_adjusted > 0.05
