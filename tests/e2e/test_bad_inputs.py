@@ -311,6 +311,15 @@ SPECS: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.pipelines[0].stages[0].degrade.operator",
     ),
     "negative minimum": ({"min_patients": -1}, "VALUE_OUT_OF_RANGE", "spec.min_patients"),
+    "negative seed": ({"seed": -1}, "VALUE_OUT_OF_RANGE", "spec.seed"),
+    "unknown reference group": ({"reference_groups": {"sex": "Other"}}, "GROUP_UNKNOWN", "spec.reference_groups[sex]"),
+    "reference for an attribute not asked for": (
+        {"reference_groups": {"age": "80 and over"}},
+        "ATTRIBUTE_NOT_IN_COHORT",
+        "spec.reference_groups[age]",
+    ),
+    "unknown quality metric": ({"quality_metrics": ["fid"]}, "METRIC_UNKNOWN", "spec.quality_metrics[0]"),
+    "LPIPS without weights": ({"quality_metrics": ["lpips_vgg"]}, "LPIPS_WEIGHTS_ABSENT", "spec.quality_metrics"),
 }
 
 
@@ -318,9 +327,15 @@ SPECS: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_a_wrong_audit_names_its_field(both: Transports, survivor: Survivor, case: str) -> None:
     changes, reason, field = SPECS[case]
     message = audit_request(**{"cohort": survivor.cohort.name, **changes})
-    refusal = both.refused(f"{AUDITS}/CreateAudit", message, "POST", "/v1/audits")
-    assert (refusal.reason, refusal.field) == (reason, field)
-    assert refusal.http == (404 if reason.endswith("NOT_FOUND") else 400)
+    plan = audit_service_pb2.PlanAuditRequest(spec=message.spec)
+    for refusal in (
+        both.refused(f"{AUDITS}/CreateAudit", message, "POST", "/v1/audits"),
+        both.refused(f"{AUDITS}/PlanAudit", plan, "POST", "/v1/audits:plan"),
+    ):
+        assert (refusal.reason, refusal.field) == (reason, field)
+        assert refusal.http == {"COHORT_NOT_FOUND": 404, "MODEL_NOT_FOUND": 404, "LPIPS_WEIGHTS_ABSENT": 409}.get(
+            reason, 400
+        )
 
 
 def test_what_cannot_be_estimated_is_a_state_in_the_report_and_no_error(both: Transports, survivor: Survivor) -> None:

@@ -76,12 +76,12 @@ def test_the_classifier_is_good_on_originals(main_job: MainJob) -> None:
 def test_the_digest_is_that_of_the_report_without_its_envelope(main_job: MainJob, platform: Platform) -> None:
     document = report(main_job)
     assert document["digest"] == main_job.audit["reportDigest"]
-    verified = platform.run("report", "verify", str(main_job.artifacts / "report.json"))
+    verified = platform.run("reports", "verify", str(main_job.artifacts / "report.json"))
     assert verified.returncode == 0
     changed = main_job.artifacts / "changed.json"
     document["cells"][0]["records"] += 1
     changed.write_text(json.dumps(document))
-    assert platform.run("report", "verify", str(changed), check=False).returncode != 0
+    assert platform.run("reports", "verify", str(changed), check=False).returncode != 0
 
 
 def test_artifacts_are_the_same_over_http_and_named_by_their_digest(main_job: MainJob, platform: Platform) -> None:

@@ -77,11 +77,12 @@ def plan(
 
 def print_plan(plan: AuditPlan) -> None:
     """Detectable gaps by label and attribute, groups that cannot say anything, and what was assumed."""
-    title = f"Smallest gap found with power {plan.target_power:g}: best to worst group"
-    out.print(rich_table(plan.detectable(), title))
+    out.print(f"Smallest gap that is found with power {plan.target_power:g}, from the best to the worst group")
+    out.print(rich_table(plan.detectable()))
     silent = plan.silent()
     if len(silent):
-        out.print(rich_table(silent, "Groups with too few patients or cases to be tested"))
+        out.print("Silent: cells with too few patients or cases for a test")
+        out.print(rich_table(silent))
     out.print(f"{plan.tests} tests in the primary family, error rate {plan.alpha:g} over all of them", highlight=False)
     for sentence in plan.assumptions:
         out.print(f"  {escape(sentence)}", soft_wrap=True, highlight=False)
