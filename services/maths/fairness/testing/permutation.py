@@ -30,8 +30,8 @@ def dealt(cell: Cells, seed: int, first: int, count: int) -> Cells:
     for row, number in zip(rows, range(first, first + count), strict=True):
         row[:] = cell
         if number > 0:
-            bits = np.random.Philox(key=[seed, number]).random_raw((len(cell) + 1) // 2).view(np.uint32)
-            _shuffle(row, bits)
+            stream = np.random.Philox(key=np.array([seed, number], dtype=np.uint64))
+            _shuffle(row, stream.random_raw((len(cell) + 1) // 2).view(np.uint32))
     return rows
 
 

@@ -12,6 +12,21 @@ variance is estimated from everyone and only the group's sizes are its own:
                  patient share (an exchangeable correlation, i.e. a design effect that follows the group's own numbers
                  of images; Rao and Scott 1992). a and b come from everyone. With u = 1/n_g - 1/n and w = 1/n:
                  u² (a n_g + b Σ_g n²) + w² (a n_rest + b Σ_rest n²).
+
+Permuting attribute vectors tests that groups do not differ in anything, prevalence and images per patient included.
+What makes it a test of the metric alone is that the statistic hardly depends on the rest: each permutation's own group
+sizes enter the standard error. Measured family-wise error at .05, 12 labels × 53 groups × 3 metrics in state ok (1,440
+to 1,900 tests), 20,000 or 40,000 images, correlation .4 within patients, 150 to 200 data sets each (standard error
+.015):
+
+    no difference at all                                                   .045
+    prevalence differs twofold by race and by age                          .03
+    prevalence differs fourfold by race and by age                         .035
+    twofold, and 5 images a patient in one group, 1.8 in the other         .035
+    such images alone, correlation .7: .035, but .06 with one design effect for everyone
+
+Straightening the statistic by Wilson and Hilferty's cube root with a pooled third moment was tried and dropped: .09
+when prevalence differs, .35 with cells below ok, for patients with many images own the third moment.
 """
 
 from __future__ import annotations
