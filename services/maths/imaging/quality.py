@@ -23,7 +23,7 @@ def psnr(images: Images, references: Images) -> Doubles:
     _same_shape(images, references)
     from services.maths.imaging.comparisons import mean_square
 
-    squares = [mean_square(*_doubles(*pair)) for pair in zip(images, references, strict=True)]
+    squares = [mean_square(*_comparable(*pair)) for pair in zip(images, references, strict=True)]
     with np.errstate(divide="ignore"):
         return -10.0 * np.log10(np.array(squares, dtype=np.float64))
 
@@ -44,7 +44,7 @@ def ssim(images: Images, references: Images) -> Doubles:
     window = np.exp(-0.5 * (distance / _SIGMA) ** 2)
     taps = (window / window.sum())[: _TAPS // 2 + 1]
     pairs = zip(images, references, strict=True)
-    return np.array([mean_similarity(*_doubles(*pair), taps, _C1, _C2) for pair in pairs], dtype=np.float64)
+    return np.array([mean_similarity(*_comparable(*pair), taps, _C1, _C2) for pair in pairs], dtype=np.float64)
 
 
 def dice(predicted: npt.NDArray[np.integer | np.bool_], masks: npt.NDArray[np.integer | np.bool_]) -> Doubles:
@@ -61,9 +61,10 @@ def dice(predicted: npt.NDArray[np.integer | np.bool_], masks: npt.NDArray[np.in
         return np.asarray(2.0 * (inside & truly).sum(axis=pixels) / (inside.sum(axis=pixels) + truly.sum(axis=pixels)))
 
 
-def _doubles(image: Images, reference: Images) -> tuple[Doubles, Doubles]:
-    """Copies, so that whatever the inputs' layout and rights, the loops are compiled for one kind of array."""
-    return np.array(image, dtype=np.float64, order="C"), np.array(reference, dtype=np.float64, order="C")
+def _comparable(image: Images, reference: Images) -> tuple[Images, Images]:
+    """The two kinds of pixels that the loops are compiled for, row by row in memory."""
+    both = np.float32 if image.dtype == reference.dtype == np.float32 else np.float64
+    return np.ascontiguousarray(image, dtype=both), np.ascontiguousarray(reference, dtype=both)
 
 
 def _same_shape(images: Images, references: Images) -> None:
