@@ -10,7 +10,6 @@ from services.maths.fairness.gaps.simultaneous import (
     Critical,
     Pairs,
     contrasts_of,
-    magnitudes,
     ordered_pairs,
     pair_limits,
     possibly_largest,
@@ -25,27 +24,19 @@ def half_sum_interval(
 ) -> tuple[float, float]:
     """Interval of (largest |difference| of the first pairs + that of the second) / 2.
 
-    Lower limit: the halves' lower limits, added up; both hold at once, the critical value being that of all pairs of
-    both that may be the largest of their half. Upper limit: half the sum of one fixed difference of either half, which
-    needs no allowance for others; the largest over all combinations that may be it, each by MOVER with correlation.
+    Lower limit: the halves' lower limits, added up; both hold at once, the critical value being that of all differences
+    of both that may be the largest of their half. Upper limit: half the sum of one fixed difference of either half,
+    which needs no allowance for others; the largest over all combinations that may be it, each by MOVER with
+    correlation.
     """
-    everything = np.concatenate(halves)
-    stage = critical(everything, 1.0 - SELECTION)
-    kept = [pairs[possibly_largest(*magnitudes(*pair_limits(estimates, pairs, stage)))] for pairs in halves]
+    both = [ordered_pairs(pairs) for pairs in halves]
+    stage = critical(np.concatenate(both), 1.0 - SELECTION)
+    kept = [pairs[possibly_largest(*pair_limits(estimates, pairs, stage))] for pairs in both]
     joint = critical(np.concatenate(kept), confidence + SELECTION)
-    low = sum(float(magnitudes(*pair_limits(estimates, pairs, joint))[0].max()) for pairs in kept) / 2
+    low = sum(max(float(pair_limits(estimates, pairs, joint)[0].max()), 0.0) for pairs in kept) / 2
     alone = normal_critical(confidence)
-    turned = [_directions(estimates, pairs, stage) for pairs in kept]
-    high = _largest_sum(estimates, turned, [pair_limits(estimates, pairs, alone)[1] for pairs in turned]) / 2
+    high = _largest_sum(estimates, kept, [pair_limits(estimates, pairs, alone)[1] for pairs in kept]) / 2
     return low, max(high, low)
-
-
-def _directions(estimates: Estimates, pairs: Pairs, critical: float) -> Pairs:
-    """The pairs in every direction in which their difference may be positive, or at least one of them."""
-    both = ordered_pairs(pairs)
-    high = pair_limits(estimates, both, critical)[1]
-    possible: Pairs = both[(high >= 0) | (high == high.max())]
-    return possible
 
 
 def _largest_sum(estimates: Estimates, pairs: list[Pairs], uppers: list[Floats]) -> float:

@@ -22,6 +22,7 @@ from services.maths.fairness.gaps.simultaneous import (
     deviations,
     ordered_pairs,
     pair_limits,
+    possibly_largest,
     steady_covariance,
     unordered_pairs,
     variances,
@@ -89,15 +90,10 @@ class Paired:
         return len(self.definition.metrics)
 
     @cached_property
-    def unordered(self) -> list[Pairs]:
-        """All pairs of groups, by metric."""
-        groups = len(self.baseline.value) // self.parts
-        return blocks(unordered_pairs(groups), groups, self.parts)
-
-    @cached_property
     def pairs(self) -> list[Pairs]:
-        """The pairs in both directions, in the sets whose largest are reduced: all metrics' together or by metric."""
-        by_part = [ordered_pairs(pairs) for pairs in self.unordered]
+        """All pairs of groups in both directions, by the sets whose largest are joined: one, or one per metric."""
+        groups = len(self.baseline.value) // self.parts
+        by_part = blocks(ordered_pairs(unordered_pairs(groups)), groups, self.parts)
         return by_part if self.definition.reduction == "half_sum" else [np.concatenate(by_part)]
 
     @cached_property
@@ -133,12 +129,8 @@ class Paired:
         """Which ordered pairs may be the widest of their set in one pipeline, all sets at once."""
         covariance = steady_covariance(estimates)
         critical = critical_of(covariance, deviations(covariance, normals))
-        stage = critical(np.concatenate(self.unordered), 1.0 - SELECTION)
-        kept = []
-        for pairs in self.pairs:
-            low, high = pair_limits(estimates, pairs, stage)
-            kept.append(high >= max(float(low.max()), 0.0))
-        return kept
+        stage = critical(np.concatenate(self.pairs), 1.0 - SELECTION)
+        return [possibly_largest(*pair_limits(estimates, pairs, stage)) for pairs in self.pairs]
 
     def _changes(self, kept: list[Kept]) -> tuple[Floats, Floats, Floats]:
         """Change, standard error and degrees of freedom of each pair kept, or of each sum of one from either set."""

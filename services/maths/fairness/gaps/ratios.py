@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from services.maths.fairness.estimates import Estimates
-from services.maths.fairness.gaps.simultaneous import SELECTION, Critical, Pairs, largest_interval
+from services.maths.fairness.gaps.simultaneous import SELECTION, Critical, Pairs, largest_interval, ordered_pairs
 from services.maths.fairness.limits import CONFIDENCE, limits
 from services.maths.fairness.sums import Floats
 
@@ -81,13 +81,12 @@ def percent_interval(
 
     ``critical`` is that of the logarithms, to first order the studentised ratios.
     """
-    turned = pairs[:, ::-1]
+    both = ordered_pairs(pairs)
 
     def bands(value: float) -> tuple[Floats, Floats]:
-        one, other = ratio_limits(estimates, pairs, value), ratio_limits(estimates, turned, value)
-        low = 100.0 * (1.0 - np.minimum(one[1], other[1]))
-        return np.maximum(low, 0.0), 100.0 * (1.0 - np.minimum(one[0], other[0]))
+        low, high = ratio_limits(estimates, both[:, ::-1], value)  # the second over the first, which is the better one
+        return 100.0 * (1.0 - high), 100.0 * (1.0 - low)
 
-    if not np.isfinite(bands(critical(pairs, 1.0 - SELECTION))).all():
+    if not np.isfinite(bands(critical(both, 1.0 - SELECTION))).all():
         return float("nan"), float("nan")
-    return largest_interval(pairs, bands, critical, confidence)
+    return largest_interval(both, bands, critical, confidence)

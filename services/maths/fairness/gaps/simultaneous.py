@@ -17,6 +17,7 @@ from itertools import combinations
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import stats
 
 from services.maths.fairness.estimates import Estimates
 from services.maths.fairness.limits import CONFIDENCE, difference_limits, limits, normal_critical
@@ -93,46 +94,59 @@ def steady_covariance(estimates: Estimates) -> Floats:
 
 def critical_value(covariance: Floats, pairs: Pairs, normals: Floats, confidence: float = CONFIDENCE) -> float:
     """Critical value of the largest |difference| / se over the pairs; see ``critical_of``."""
-    return critical_of(covariance, deviations(covariance, normals))(pairs, confidence)
+    return critical_of(covariance, deviations(covariance, normals))(ordered_pairs(pairs), confidence)
 
 
 def critical_of(covariance: Floats, drawn: Floats) -> Critical:
-    """A function (pairs, confidence) -> two-sided critical value, from (G, draws) ``deviations`` of the covariance.
+    """A function (ordered pairs, confidence) -> critical value, from (G, draws) ``deviations`` of the covariance.
 
-    The value is on the normal scale; a cell turns it into its own t quantile (``limits.t_multiplier``). It is never
-    below the critical value of one contrast by itself, which is what one pair gets.
+    It is the quantile of the largest (value[a] - value[b]) / se over ordered pairs (a, b): two-sided for pairs given in
+    both directions. The value is on the normal scale; a cell turns it into its own t quantile
+    (``limits.t_multiplier``). It is never below that of one pair by itself.
     """
     variance = np.diag(covariance)
 
     def critical(pairs: Pairs, confidence: float) -> float:
-        apart = variance[pairs[:, 0]] + variance[pairs[:, 1]]
-        squares = apart - 2 * covariance[pairs[:, 0], pairs[:, 1]]
+        once, two_way = _each_once(pairs, len(variance))
+        apart = variance[once[:, 0]] + variance[once[:, 1]]
+        squares = apart - 2 * covariance[once[:, 0], once[:, 1]]
         moving = squares > 1e-12 * apart  # a pair without any variance is no part of the maximum
-        return _quantile(drawn, pairs[moving], np.sqrt(squares[moving]), confidence)
+        both_sides = bool(two_way[moving].any())
+        single = float(stats.norm.ppf(0.5 + confidence / 2 if both_sides else confidence))
+        if moving.sum() < 2:
+            return single
+        largest = np.full(drawn.shape[1], -np.inf)
+        _largest_studentised(drawn, once[moving], 1.0 / np.sqrt(squares[moving]), two_way[moving], largest)
+        return max(single, float(np.quantile(largest, confidence)))
 
     return critical
 
 
-def _quantile(drawn: Floats, pairs: Pairs, errors: Floats, confidence: float) -> float:
-    single = normal_critical(confidence)
-    if len(pairs) < 2:
-        return single
-    largest = np.zeros(drawn.shape[1])
-    _largest_studentised(drawn, pairs[:, 0], pairs[:, 1], 1.0 / errors, largest)
-    return max(single, float(np.quantile(largest, confidence)))
+def _each_once(pairs: Pairs, count: int) -> tuple[Pairs, NDArray[np.bool_]]:
+    """Ordered pairs without those that turn another one round, and which of the rest stand for both directions."""
+    small, large = pairs.min(axis=1), pairs.max(axis=1)
+    _, first, times = np.unique(small * count + large, return_index=True, return_counts=True)
+    return pairs[first], times > 1
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _largest_studentised(drawn: Floats, first: Pairs, second: Pairs, scale: Floats, largest: Floats) -> None:
-    """Raise (draws,) ``largest`` to the largest |drawn[first] - drawn[second]| * scale of each draw."""
+def _largest_studentised(
+    drawn: Floats, pairs: Pairs, scale: Floats, two_way: NDArray[np.bool_], largest: Floats
+) -> None:
+    """Raise (draws,) ``largest`` to the largest difference of a pair times its scale, its absolute value if two-way."""
     draws = drawn.shape[1]
     for start in range(0, draws, _BLOCK):
         end = min(start + _BLOCK, draws)
-        for pair in range(len(first)):
-            a, b, factor = first[pair], second[pair], scale[pair]
-            for draw in range(start, end):
-                value = abs(drawn[a, draw] - drawn[b, draw]) * factor
-                largest[draw] = value if value > largest[draw] else largest[draw]
+        for pair in range(len(pairs)):
+            a, b, factor = pairs[pair, 0], pairs[pair, 1], scale[pair]
+            if two_way[pair]:
+                for draw in range(start, end):
+                    value = abs(drawn[a, draw] - drawn[b, draw]) * factor
+                    largest[draw] = value if value > largest[draw] else largest[draw]
+            else:
+                for draw in range(start, end):
+                    value = (drawn[a, draw] - drawn[b, draw]) * factor
+                    largest[draw] = value if value > largest[draw] else largest[draw]
 
 
 def magnitudes(low: Floats, high: Floats) -> tuple[Floats, Floats]:
@@ -168,37 +182,39 @@ def widest_interval(
 ) -> tuple[float, float]:
     """Interval of the largest |value[a] - value[b]| over the pairs, which may lie within several metrics."""
     return largest_interval(
-        pairs, lambda value: magnitudes(*pair_limits(estimates, pairs, value)), critical, confidence
+        ordered_pairs(pairs), lambda value: pair_limits(estimates, ordered_pairs(pairs), value), critical, confidence
     )
 
 
 def largest_interval(
     pairs: Pairs, bands: Bands, critical: Critical, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """Interval of the largest of P magnitudes whose limits at a critical value are ``bands(value)``.
+    """Interval of the largest difference of ordered pairs, whose limits at a critical value are ``bands(value)``.
 
-    1. Pairs that may be the largest: bands at confidence 1 - SELECTION; a pair whose upper limit lies below the
-       largest lower limit is none of them.
-    2. Lower limit: the largest lower limit of the pairs kept, at their joint critical value for the confidence plus
+    Every pair stands in both directions, so the largest difference is at least 0.
+
+    1. Differences that may be the largest: bands at confidence 1 - SELECTION; one whose upper limit lies below the
+       largest lower limit, or below 0, is not.
+    2. Lower limit: the largest lower limit of those kept, at their joint one-sided critical value, alpha less
        SELECTION. It is too large only if some band is wrong.
-    3. Upper limit: the largest pair is one fixed pair, so its own limit needs no allowance for the others; not
-       knowing which it is, the largest upper limit of the pairs kept is taken.
-
-    With one pair this is the interval of |difference|. Over-covers where many pairs are about equally far apart, since
-    step 3 then takes the largest of many upper limits.
+    3. Upper limit: the largest is one fixed difference, so its own limit needs no allowance for the others, alpha / 2;
+       not knowing which it is, the largest upper limit of those kept is taken. With several kept it is hardly ever too
+       small, which is why step 2 may spend all of alpha; with one kept both limits get alpha / 2.
     """
     alone = normal_critical(confidence)
-    kept, joint = np.ones(len(pairs), dtype=bool), alone
-    if len(pairs) > 1:
+    joint = alone
+    kept = np.ones(len(pairs), dtype=bool)
+    if len(pairs) > 2:
         kept = possibly_largest(*bands(critical(pairs, 1.0 - SELECTION)))
-        joint = critical(pairs[kept], confidence + SELECTION)
-    low, high = float(bands(joint)[0][kept].max()), float(bands(alone)[1][kept].max())
+        if kept.sum() > 1:
+            joint = critical(pairs[kept], confidence + SELECTION)
+    low, high = max(float(bands(joint)[0][kept].max()), 0.0), float(bands(alone)[1][kept].max())
     return low, max(high, low)
 
 
 def possibly_largest(low: Floats, high: Floats) -> NDArray[np.bool_]:
-    """(P,) True where the upper limit reaches the largest of the lower limits."""
-    kept: NDArray[np.bool_] = high >= low.max()
+    """(P,) True where the upper limit reaches the largest of the lower limits, and 0."""
+    kept: NDArray[np.bool_] = high >= max(float(low.max()), 0.0)
     return kept
 
 

@@ -63,9 +63,7 @@ def test_a_denominator_that_may_be_zero_has_no_limits(worlds):
 
 def test_error_ratio_is_refused_when_an_error_may_be_zero(worlds, normals):
     sure, unsure = worlds.fixed([0.9, 0.6], [0.01, 0.02]), worlds.fixed([0.99, 0.6], [0.01, 0.02])
-    found = []
-    for estimates in (sure, unsure):
-        found.append(gaps_of({"dice": worlds.disaggregation_of("dice", estimates)}, normals)[0])
+    found = [gaps_of({"dice": worlds.disaggregation_of("dice", each)}, normals)[0] for each in (sure, unsure)]
     assert found[0].estimate == pytest.approx(0.4 / 0.1)
     assert found[0].ci_low < 4.0 < found[0].ci_high
     assert (found[1].estimate, found[1].ci_low, found[1].ci_high) == (None, None, None)

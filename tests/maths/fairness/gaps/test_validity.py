@@ -62,6 +62,18 @@ def test_largest_difference_of_unequal_groups_is_covered(worlds, normals, groups
     assert 0.93 <= coverage[0] <= 0.985
 
 
+@pytest.mark.parametrize("behind", [0.0, 2.0, 4.0])
+def test_a_close_second_is_no_blind_spot(worlds, normals, behind):
+    """Three groups, the second of them ``behind`` standard errors below the first: one or two pairs are kept."""
+    rng, found = np.random.default_rng([13, int(behind)]), []
+    for _ in range(2 * SETS):
+        estimates = worlds.fixed(np.array([20.0, 20.0 - behind, 0.0]) + rng.normal(size=3), np.ones(3))
+        found.append(max_pair_interval(estimates, normals))
+    coverage = shares(found, 20.0)
+    report(f"three groups, second {behind} SE behind", *coverage)
+    assert 0.93 <= coverage[0] <= 0.98
+
+
 def test_noise_regime_over_covers_as_is_known(worlds, normals):
     rng = np.random.default_rng(3)
     means = np.r_[0.1, np.zeros(19)]  # one standard error
