@@ -43,11 +43,11 @@ def test_a_report_of_another_major_version_says_what_to_do(report, version, said
     assert said in caught.value.hint
 
 
-def test_findings_come_with_interval_and_adjusted_p_and_the_surest_first(report):
+def test_findings_come_with_interval_and_adjusted_p_gaps_first(report):
     found = findings(report)
-    assert list(found["verdict"]) == ["change", "gap"]
-    assert list(found["pipeline"]) == ["original → degraded", "degraded"]
-    gap = found.iloc[1]
+    assert list(found["verdict"]) == ["gap", "gap changed"]
+    assert list(found["pipeline"]) == ["degraded", "original → degraded"]
+    gap = found.iloc[0]
     assert (gap["label"], gap["attribute"], gap["measure"]) == ("Edema", "sex", "tpr eop")
     assert gap["estimate"] == pytest.approx(0.4)
     assert gap["95 % interval"] == "0.2 to 0.55"
@@ -55,22 +55,47 @@ def test_findings_come_with_interval_and_adjusted_p_and_the_surest_first(report)
     assert gap["groups"] == "Female -0.2"
 
 
+def test_a_change_for_everyone_comes_after_everything_about_groups(report):
+    overall = {**report.plain["changes"][0], "attribute": "", "definition": "overall", "p_adjusted": 0.0005}
+    cohort = {**report.plain["gaps"][0], "metric": "prevalence", "family": "cohort", "verdict": "gap"}
+    changed = {"changes": [overall, *report.plain["changes"]], "gaps": [cohort, *report.plain["gaps"]]}
+    found = findings(AuditReport({**report.plain, **changed}, b""))
+    assert list(found["verdict"]) == ["gap", "gap changed", "cohort differs", "changed for all"]
+
+
+def test_a_group_that_stands_out_where_no_gap_could_be_tested_is_a_finding(report):
+    gaps = [{**row, "verdict": "insufficient_evidence"} for row in report.plain["gaps"]]
+    cells = [
+        {**row, "difference_ci_low": -0.3, "difference_ci_high": -0.1} if row["verdict"] == "gap" else row
+        for row in report.plain["cells"]
+    ]
+    gap = findings(AuditReport({**report.plain, "gaps": gaps, "cells": cells}, b"")).iloc[0]
+    assert (gap["verdict"], gap["pipeline"], gap["groups"]) == ("gap", "degraded", "Female")
+    assert (gap["measure"], gap["estimate"]) == ("tpr against everyone", -0.2)
+    assert gap["95 % interval"] == "-0.3 to -0.1"
+
+
+def test_a_group_behind_a_gap_of_two_metrics_is_no_second_finding(report):
+    gaps = [{**row, "metric": "tpr,fpr", "definition": "eodd_half"} for row in report.plain["gaps"]]
+    assert list(findings(AuditReport({**report.plain, "gaps": gaps}, b""))["verdict"]) == ["gap", "gap changed"]
+
+
 def test_a_difference_in_prevalence_is_the_cohorts_and_not_a_gap_of_a_model(report):
     row = {**report.plain["gaps"][0], "metric": "prevalence", "family": "cohort", "verdict": "gap"}
-    other = AuditReport({**report.plain, "gaps": [row]}, b"")
-    assert list(findings(other)["verdict"]) == ["change", "cohort differs"]
-    assert list(judged(other)["question"]) == ["prevalence by group", "changes by a candidate"]
+    other = AuditReport({**report.plain, "gaps": [row], "cells": report.plain["cells"][:3]}, b"")
+    assert list(findings(other)["verdict"]) == ["gap changed", "cohort differs"]
+    assert list(judged(other)["question"]) == ["gaps changed by a candidate", "prevalence by group"]
     assert "gaps by sex" not in pipeline_summary(other)
 
 
 def test_what_could_not_be_judged_is_counted_beside_what_was(report):
     counts = judged(report).set_index("question")
     assert list(counts.loc["gaps between groups"]) == [2, 2, 2]
-    assert list(counts.loc["changes by a candidate"]) == [1, 0, 0]
+    assert list(counts.loc["gaps changed by a candidate"]) == [1, 0, 0]
 
 
 def test_a_report_without_findings_has_an_empty_table_of_them(report):
-    quiet = AuditReport({**report.plain, "gaps": [], "changes": []}, b"")
+    quiet = AuditReport({**report.plain, "gaps": [], "changes": [], "cells": report.plain["cells"][:3]}, b"")
     assert findings(quiet).empty
     assert judged(quiet).empty
 

@@ -6,56 +6,76 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from evenhand.reports import AuditReport
 
 READABLE = ("ok", "wide")
 
+GAP, GAP_CHANGE, COHORT, CHANGE = "gap", "gap changed", "cohort differs", "changed for all"
+KINDS = (GAP, GAP_CHANGE, COHORT, CHANGE)
+_SHARED = ("label", "attribute", "measure", "estimate", "95 % interval", "adjusted p")
+_QUESTION = ["pipeline", "task", "label", "metric", "attribute"]
+_DIFFERENCE = {"difference": "estimate", "difference_ci_low": "ci_low", "difference_ci_high": "ci_high"}
+
 
 def findings(report: AuditReport) -> pd.DataFrame:
-    """What stood out from chance: one row per gap, cohort difference or change, the surest first.
+    """What stood out from chance: gaps and changes of gaps first, then cohort differences, then changes over everyone.
 
-    Differences from everyone, which tell who is behind a gap, are in the column ``groups``. Definitions that rest on
-    the same test (both forms of EODD, a difference and its ratio) are one row, the first of the report's.
+    Within each kind the surest stand first. ``groups`` names the groups that differ from everyone. Definitions that
+    rest on the same test (both forms of EODD, a difference and its ratio) are one row, the first of the report's. A
+    group that stands out where its attribute's gap could not be tested, because the other groups are too small, is a
+    row of its own.
     """
     gaps, changes = report.gaps.to_pandas(), report.changes.to_pandas()
-    gaps = gaps[gaps["verdict"] == "gap"].drop_duplicates(["pipeline", "task", "label", "metric", "attribute", "group"])
+    gaps = gaps[gaps["verdict"] == "gap"].drop_duplicates([*_QUESTION, "group"])
+    alone = _alone(report.cells.to_pandas(), gaps)
     changes = changes[changes["verdict"] == "change"]
-    frames = [
-        pd.DataFrame(
-            {
-                "verdict": gaps["metric"].map({"prevalence": "cohort differs"}).fillna("gap"),
-                "pipeline": gaps["pipeline"],
-                **_where(gaps),
-                "groups": [_standing_out(report, gap) for gap in gaps.to_dict("records")],
-            }
+    parts = [
+        _where(gaps, gaps["metric"] + " " + gaps["definition"]).assign(
+            verdict=gaps["metric"].map({"prevalence": COHORT}).fillna(GAP),
+            pipeline=gaps["pipeline"],
+            groups=[_standing_out(report, gap) for gap in gaps.to_dict("records")],
         ),
-        pd.DataFrame(
-            {
-                "verdict": "change",
-                "pipeline": changes["baseline"] + " → " + changes["candidate"],
-                **_where(changes),
-                "groups": "",
-            }
+        _where(alone, alone["metric"] + " against everyone").assign(
+            verdict=alone["metric"].map({"prevalence": COHORT}).fillna(GAP),
+            pipeline=alone["pipeline"],
+            groups=alone["group"],
+        ),
+        _where(changes, changes["metric"] + " " + changes["definition"]).assign(
+            verdict=(changes["attribute"] == "").map({True: CHANGE, False: GAP_CHANGE}),
+            pipeline=changes["baseline"] + " → " + changes["candidate"],
+            groups="",
         ),
     ]
-    found = pd.concat(frames, ignore_index=True)
-    order = pd.concat([gaps["p_adjusted"], changes["p_adjusted"]], ignore_index=True).argsort(kind="stable")
-    return found.iloc[order].reset_index(drop=True)
+    found = pd.concat(parts, ignore_index=True)
+    found = found.assign(kind=found["verdict"].map({name: place for place, name in enumerate(KINDS)}))
+    found = found.sort_values(["kind", "adjusted p"], kind="stable").reset_index(drop=True)
+    return found[["verdict", "pipeline", *_SHARED, "groups"]]
 
 
-def _where(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns that gaps and changes share; a number never without its interval."""
+def _alone(cells: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+    """Cells that stand out and have no gap of their question to stand in, with their difference as the estimate."""
+    standing = cells[cells["verdict"] == "gap"]
+    known = gaps[_QUESTION].assign(metric=gaps["metric"].str.split(",")).explode("metric").drop_duplicates()
+    matched = standing.merge(known, on=_QUESTION, how="left", indicator=True)
+    alone = standing[(matched["_merge"] == "left_only").to_numpy()]
+    return alone.drop(columns=["estimate", "ci_low", "ci_high"]).rename(columns=_DIFFERENCE)
+
+
+def _where(rows: pd.DataFrame, measure: pd.Series) -> pd.DataFrame:
+    """The columns that all findings share; a number never without its interval."""
     limits = zip(rows["ci_low"], rows["ci_high"], strict=True)
-    return {
+    columns = {
         "label": rows["label"],
         "attribute": rows["attribute"],
-        "measure": rows["metric"] + " " + rows["definition"],
+        "measure": measure,
         "estimate": rows["estimate"],
         "95 % interval": pd.Series([_interval(low, high) for low, high in limits], index=rows.index, dtype="str"),
         "adjusted p": rows["p_adjusted"],
     }
+    return pd.DataFrame(columns, columns=list(_SHARED))
 
 
 def _interval(low: float, high: float) -> str:
@@ -78,22 +98,24 @@ def _standing_out(report: AuditReport, gap: Mapping[Any, Any]) -> str:
 def judged(report: AuditReport) -> pd.DataFrame:
     """One row per kind of question: how many had an answer, and how many the data were too thin for."""
     gaps, changes = report.gaps.to_pandas(), report.changes.to_pandas()
-    cohort = gaps["metric"] == "prevalence"
+    cohort, overall = gaps["metric"] == "prevalence", changes["attribute"] == ""
     kinds = (
         ("gaps between groups", gaps[~cohort], "gap", "no_gap_shown"),
+        ("gaps changed by a candidate", changes[~overall], "change", "no_change_shown"),
         ("prevalence by group", gaps[cohort], "gap", "no_gap_shown"),
-        ("changes by a candidate", changes, "change", "no_change_shown"),
+        ("metrics changed for all", changes[overall], "change", "no_change_shown"),
     )
-    return pd.DataFrame(
+    rows = [
         {
             "question": name,
-            "found": int((rows["verdict"] == found).sum()),
-            "none shown": int((rows["verdict"] == none).sum()),
-            "insufficient evidence": int((rows["verdict"] == "insufficient_evidence").sum()),
+            "found": int((asked["verdict"] == found).sum()),
+            "none shown": int((asked["verdict"] == none).sum()),
+            "insufficient evidence": int((asked["verdict"] == "insufficient_evidence").sum()),
         }
-        for name, rows, found, none in kinds
-        if rows["verdict"].notna().any()
-    )
+        for name, asked, found, none in kinds
+        if asked["verdict"].notna().any()
+    ]
+    return pd.DataFrame(rows, columns=["question", "found", "none shown", "insufficient evidence"])
 
 
 def pipeline_summary(report: AuditReport) -> pd.DataFrame:
@@ -149,6 +171,21 @@ def group_rates(report: AuditReport) -> pd.DataFrame:
 def _spread(rates: pd.DataFrame) -> float:
     values = rates.drop(columns=["attribute", "group", "labels"])
     return float((values.max() - values.min()).max())
+
+
+def findings_table(found: pd.DataFrame) -> Table:
+    """Findings for a terminal of eighty columns: "gap: tpr eop by sex, Edema" over the pipeline and the groups."""
+    table = Table()
+    table.add_column("finding")
+    for column in ("estimate", "95 % interval", "adj. p"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in found.to_dict("records"):
+        what = f"{row['verdict']}: {row['measure']} by {row['attribute']}"
+        what += f", {row['label']}" if row["label"] else ""
+        where = ": ".join(part for part in (row["pipeline"], row["groups"]) if part)
+        numbers = (_shown(row["estimate"]), row["95 % interval"], _shown(row["adjusted p"]))
+        table.add_row(f"{escape(what)}\n[dim]{escape(where)}[/dim]", *numbers)
+    return table
 
 
 def rich_table(frame: pd.DataFrame, title: str = "") -> Table:

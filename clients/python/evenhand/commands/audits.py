@@ -25,7 +25,15 @@ from evenhand.commands.console import (
 from evenhand.plans import AuditPlan
 from evenhand.reports import AuditReport
 from evenhand.spec import spec_proto
-from evenhand.summary import findings, group_rates, judged, pipeline_summary, rich_table
+from evenhand.summary import (
+    CHANGE,
+    findings,
+    findings_table,
+    group_rates,
+    judged,
+    pipeline_summary,
+    rich_table,
+)
 
 app = typer.Typer(help="Audits: a cohort through pipelines, by groups.", no_args_is_help=True)
 SHOWN_FINDINGS = 20
@@ -170,12 +178,14 @@ def report(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
 def print_report(report: AuditReport) -> None:
     """What was found first, then how much was looked for, then pipelines side by side and rates by group."""
     found = findings(report)
-    if len(found):
-        out.print(rich_table(found.head(SHOWN_FINDINGS), "Findings"))
-        if len(found) > SHOWN_FINDINGS:
-            out.print(f"and {len(found) - SHOWN_FINDINGS} more in the report", highlight=False)
+    about_groups = found[found["verdict"] != CHANGE]
+    out.print("[bold]Findings[/bold]")
+    if len(about_groups):
+        out.print(findings_table(about_groups.head(SHOWN_FINDINGS)))
+        if len(about_groups) > SHOWN_FINDINGS:
+            out.print(f"and {len(about_groups) - SHOWN_FINDINGS} more in the report", highlight=False)
     else:
-        out.print("[bold]Findings[/bold]\nnone: no gap and no change stood out from chance", highlight=False)
+        out.print("none: no gap between groups, and no change of one, stood out from chance", highlight=False)
     out.print(rich_table(judged(report), "Verdicts"))
     out.print(rich_table(pipeline_summary(report), "Pipelines"))
     out.print(rich_table(group_rates(report), "Mean TPR by group"))
