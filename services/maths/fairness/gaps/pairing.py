@@ -50,6 +50,7 @@ def _spread_out(estimates: Estimates, patient_ids: NDArray[np.generic]) -> Estim
         influence=sparse.csr_array(place @ estimates.influence),
         share=sparse.csr_array(place @ estimates.share),
         patient_ids=patient_ids,
+        own_limits=None,  # those are over the patients as they were; the scale's limits stand in for them
     )
 
 
