@@ -1,116 +1,84 @@
-"""HTML tables."""
+"""HTML tables and what folds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from services.audit.report.markup import Content, Markup, element, join, number, signed
-from services.audit.report.reading import Reading, Row, target_title
+from services.audit.report.markup import Content, Markup, element, join
 
-
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Content]], *, text_columns: int = 1) -> Markup:
-    """A table whose first ``text_columns`` are text and whose others are right-aligned numbers."""
-
-    def line(tag: str, row: Sequence[Content]) -> Markup:
-        classes = ["text" if i < text_columns else "number" for i in range(len(row))]
-        return element("tr", *(element(tag, value, class_=class_) for value, class_ in zip(row, classes, strict=True)))
-
-    head = element("thead", line("th", columns))
-    body = element("tbody", join(*(line("td", row) for row in rows)))
-    return element("div", element("table", element("caption", caption), head, body), class_="scroll")
+Cells = Sequence[Content]
 
 
-def folded(summary: str, *content: Content, class_: str = "") -> Markup:
-    """Content behind a line that opens it."""
-    return element("details", element("summary", summary), *content, class_=class_)
+def table(
+    caption: Content, columns: Cells, rows: Iterable[Cells], *, text_columns: int = 1, class_: str = ""
+) -> Markup:
+    """A table whose first ``text_columns`` hold text and whose others hold right-aligned numbers.
+
+    The first cell of a row is its heading. The style sheet aligns by the table's class, so that cells stay short.
+    """
+    head = element("thead", element("tr", *(element("th", column, scope="col") for column in columns)))
+    body = element("tbody", join(*_lines(rows)))
+    classes = f"t{text_columns} {class_}".strip()
+    return element("div", element("table", element("caption", caption), head, body, class_=classes), class_="scroll")
 
 
-def side_by_side(*figures: Markup) -> Markup:
+def grouped_table(
+    caption: Content,
+    groups: Sequence[tuple[Content, int]],
+    columns: Cells,
+    rows: Iterable[Cells],
+    *,
+    text_columns: int = 1,
+) -> Markup:
+    """A table with a line of headings above its headings: ``groups`` are (heading, number of columns)."""
+    spans = [element("th", heading, scope="colgroup", colspan=span) for heading, span in groups]
+    strips = join(*(element("colgroup", span=span) for _, span in groups))
+    top = element("tr", *spans)
+    head = element("thead", top, element("tr", *(element("th", column, scope="col") for column in columns)))
+    body = element("tbody", join(*_lines(rows)))
+    return element(
+        "div",
+        element("table", element("caption", caption), strips, head, body, class_=f"t{text_columns} grouped"),
+        class_="scroll",
+    )
+
+
+def stacked(above: Content, below: Content) -> Markup:
+    """A value over what qualifies it, in one cell."""
+    return join(above, element("small", below))
+
+
+def folded(summary: Content, *content: Content, note: Content = "", class_: str = "", open_: bool = False) -> Markup:
+    """Content behind a line that opens it; on paper it is always open."""
+    line = element("summary", summary, *([" ", element("small", note)] if note else []))
+    opened = {"open": "open"} if open_ else {}
+    return element("details", line, *content, class_=class_, **opened)
+
+
+def figure(caption: Content, *content: Content, class_: str = "") -> Markup:
+    """A figure under its caption."""
+    return element("figure", element("figcaption", caption), *content, class_=class_)
+
+
+def panels(*figures: Markup) -> Markup:
     """Figures in a grid that folds to the width of the page."""
     return element("div", *figures, class_="panels")
 
 
-def cell_table(reading: Reading, metric: str) -> Markup:
-    """Every cell of a metric."""
-    columns = [
-        "Pipeline",
-        "Label",
-        "Attribute",
-        "Group",
-        "State",
-        "Records",
-        "Excluded",
-        "Patients",
-        "Positives",
-        "Value",
-    ]
-    return table(
-        reading.metric_title(metric),
-        columns,
-        (
-            (
-                cell["pipeline"],
-                target_title((cell["task"], cell["label"])),
-                cell["attribute"] or "(everyone)",
-                cell["group"],
-                cell["state"],
-                f"{cell['records']:,}",
-                f"{cell['excluded_records']:,}",
-                f"{cell['patients']:,}",
-                _count(cell["positives"]),
-                number(cell["estimate"], metric),
-            )
-            for cell in reading.report["cells"]
-            if cell["metric"] == metric
-        ),
-        text_columns=5,
-    )
+def section(title: str, anchor: str, *content: Content) -> Markup:
+    """A section of the page that the contents link to."""
+    return element("section", element("h2", title), *content, id=anchor)
 
 
-def gap_table(reading: Reading) -> Markup:
-    """Every gap, with the groups that it leaves out."""
-    return table(
-        "Gaps",
-        ["Pipeline", "Label", "Attribute", "Gap", "Left out", "Value"],
-        (
-            (
-                gap["pipeline"],
-                target_title((gap["task"], gap["label"])),
-                gap["attribute"],
-                reading.gap_title(gap["definition"], gap["metric"]),
-                "; ".join(gap["excluded_groups"]),
-                number(gap["estimate"], gap["metric"]),
-            )
-            for gap in reading.report["gaps"]
-        ),
-        text_columns=5,
-    )
+def quiet(*words: Content) -> Markup:
+    """An explanation under a heading."""
+    return element("p", *words, class_="quiet")
 
 
-def change_table(reading: Reading) -> Markup:
-    """Every change, candidate minus baseline."""
-    return table(
-        f"Changes against {reading.pipelines[0]}",
-        ["Candidate", "Label", "Attribute", "What", "Change"],
-        (
-            (
-                change["candidate"],
-                target_title((change["task"], change["label"])),
-                change["attribute"] or "(everyone)",
-                _what(reading, change),
-                signed(change["estimate"], change["metric"]),
-            )
-            for change in reading.report["changes"]
-        ),
-        text_columns=4,
-    )
-
-
-def _what(reading: Reading, change: Row) -> str:
-    if change["definition"] == "overall":
-        return reading.metric_title(change["metric"])
-    return reading.gap_title(change["definition"], change["metric"])
-
-
-def _count(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
+def _lines(rows: Iterable[Cells]) -> Iterator[Markup]:
+    """Rows; one that begins as the row above it is marked, so that a repeated name can step back."""
+    above: Content | None = None
+    for first, *others in rows:
+        repeated = {"class_": "again"} if first == above else {}
+        yield element("tr", element("th", first, scope="row"), *(element("td", cell) for cell in others), **repeated)
+        above = first
