@@ -23,7 +23,7 @@ from scipy import stats
 
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.estimates import Estimates, everywhere
-from services.maths.fairness.gaps.definitions import DEFINITIONS, Definition, chosen, shared_groups, side_by_side
+from services.maths.fairness.gaps.definitions import DEFINITIONS, Choose, Definition, chooser, shared_groups
 from services.maths.fairness.gaps.pairing import Paired, aligned, paired, unseen_variance
 from services.maths.fairness.gaps.swaps import Swaps, permutation_p
 from services.maths.fairness.limits import normal_critical
@@ -66,7 +66,8 @@ def changes_of(baseline: ByMetric, candidate: ByMetric, normals: Floats, swaps: 
 
     All disaggregations are of one attribute and label. ``swaps`` must know all their patients.
     """
-    nulls = _nulls(baseline, candidate, swaps)
+    choices = chooser(baseline), chooser(candidate)
+    nulls = _nulls(baseline, candidate, choices, swaps)
     changes = []
     for definition in DEFINITIONS:
         if not all(metric in nulls for metric in definition.metrics):
@@ -76,7 +77,7 @@ def changes_of(baseline: ByMetric, candidate: ByMetric, normals: Floats, swaps: 
         groups, attribute = shared_groups(*before), before[0].attribute
         pair = None
         if len(groups) >= 2 and groups == shared_groups(*after):
-            pair = paired(definition, *(side_by_side(parts, groups) for parts in (before, after)))
+            pair = paired(definition, *(choose(definition.metrics, groups) for choose in choices))
         if pair is None:
             changes.append(_unknown(definition.name, definition.metric, attribute))
         else:
@@ -116,7 +117,9 @@ class _Swapped:
         return self.baseline[rows], self.candidate[rows]
 
 
-def _nulls(baseline: ByMetric, candidate: ByMetric, swaps: Swaps) -> dict[str, _Swapped]:
+def _nulls(
+    baseline: ByMetric, candidate: ByMetric, choices: tuple[Choose, Choose], swaps: Swaps
+) -> dict[str, _Swapped]:
     """Every metric of both pipelines after each swap, in the groups that are comparable in both of them."""
     metrics = dict.fromkeys(metric for definition in DEFINITIONS for metric in definition.metrics)
     shared: dict[tuple[str, ...], dict[str, tuple[Estimates, Estimates]]] = {}
@@ -126,7 +129,7 @@ def _nulls(baseline: ByMetric, candidate: ByMetric, swaps: Swaps) -> dict[str, _
         before, after = baseline[metric], candidate[metric]
         groups = tuple(group for group in before.comparable_groups if group in after.comparable_groups)
         # Metrics in the same groups are exchanged in one pass over the patients.
-        shared.setdefault(groups, {})[metric] = aligned(chosen(before, groups), chosen(after, groups))
+        shared.setdefault(groups, {})[metric] = aligned(*(choose((metric,), groups) for choose in choices))
     return {
         metric: _Swapped(groups, *values)
         for groups, pairs in shared.items()

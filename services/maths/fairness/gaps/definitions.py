@@ -8,9 +8,9 @@ floor), the gap less its bias, and an interval that contains "equal" when it sho
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from services.maths.fairness.gaps.simultaneous import (
 from services.maths.fairness.sums import Floats
 
 Numbers = tuple[float, float, float, float, float]
+Choose = Callable[[tuple[str, ...], tuple[str, ...]], Estimates]
 NOTHING: Numbers = (math.nan,) * 5
 
 BETWEEN_GROUP_SD = "between_group_sd"
@@ -98,8 +99,12 @@ class Gap:
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of a definition in G groups, side by side: one column of ``estimates`` per metric and group."""
+    """The metrics of a definition in G groups side by side, one column per metric and group.
 
+    ``values`` are as measured, ``estimates`` on the comparison's scale; ``parts`` metrics, 0 where it refuses them.
+    """
+
+    values: Estimates
     estimates: Estimates
     parts: int
     normals: Floats
@@ -140,7 +145,7 @@ def gaps_of(by_metric: Mapping[str, Disaggregation], normals: Floats) -> list[Ga
     All disaggregations share one attribute and the patients. A between-group SD needs ``MANY_GROUPS`` comparable
     groups; with fewer it is left out. ``normals`` come from ``standard_normals``.
     """
-    gaps = []
+    gaps, choose = [], chooser(by_metric)
     known: dict[tuple[tuple[str, ...], Comparison], Measured] = {}
     for definition in (*DEFINITIONS, *SPREADS):
         if not all(metric in by_metric for metric in definition.metrics):
@@ -153,8 +158,8 @@ def gaps_of(by_metric: Mapping[str, Disaggregation], normals: Floats) -> list[Ga
         if len(groups) >= 2:
             key = (definition.metrics, definition.comparison)
             if key not in known:
-                known[key] = _measured(parts, groups, definition, normals)
-            numbers = _numbers(definition, known[key], parts, groups)
+                known[key] = _measured(choose(definition.metrics, groups), definition, normals)
+            numbers = _numbers(definition, known[key], len(groups))
         gaps.append(_gap(definition, parts[0], numbers, groups))
     return gaps
 
@@ -186,24 +191,28 @@ def chosen(disaggregation: Disaggregation, groups: tuple[str, ...]) -> Estimates
     return disaggregation.estimates.take(disaggregation.columns(groups))
 
 
-def side_by_side(parts: Sequence[Disaggregation], groups: tuple[str, ...]) -> Estimates:
-    """The groups' estimates of one metric, or of several beside one another."""
-    estimates = [chosen(part, groups) for part in parts]
-    return estimates[0] if len(estimates) == 1 else everywhere(*estimates)
+def chooser(by_metric: Mapping[str, Disaggregation]) -> Choose:
+    """A function (metrics, groups) -> their estimates side by side, which makes every selection only once."""
+
+    @cache
+    def one(metric: str, groups: tuple[str, ...]) -> Estimates:
+        return chosen(by_metric[metric], groups)
+
+    @cache
+    def choose(metrics: tuple[str, ...], groups: tuple[str, ...]) -> Estimates:
+        parts = [one(metric, groups) for metric in metrics]
+        return parts[0] if len(parts) == 1 else everywhere(*parts)
+
+    return choose
 
 
-def _measured(
-    parts: list[Disaggregation], groups: tuple[str, ...], definition: Definition, normals: Floats
-) -> Measured:
-    joined = side_by_side(parts, groups)
+def _measured(joined: Estimates, definition: Definition, normals: Floats) -> Measured:
     if not definition.comparison.defined(joined):
-        return Measured(joined, 0, normals)
-    return Measured(definition.comparison.on_scale(joined), len(parts), normals)
+        return Measured(joined, joined, 0, normals)
+    return Measured(joined, definition.comparison.on_scale(joined), len(definition.metrics), normals)
 
 
-def _numbers(
-    definition: Definition, measured: Measured, parts: list[Disaggregation], groups: tuple[str, ...]
-) -> Numbers:
+def _numbers(definition: Definition, measured: Measured, count: int) -> Numbers:
     """Raw gap, noise floor, corrected gap, lower and upper limit; all NaN where the comparison is refused."""
     if measured.parts == 0:
         return NOTHING
@@ -217,16 +226,14 @@ def _numbers(
     shrunken = measured.shrunken
     bias = float(gap(shrunken[:, None] + measured.drawn).mean()) - float(gap(shrunken))
     corrected = max(raw - bias, definition.comparison.equal)
-    return raw, float(expected.mean()), corrected, *_interval(definition, measured, parts, groups)
+    return raw, float(expected.mean()), corrected, *_interval(definition, measured, count)
 
 
-def _interval(
-    definition: Definition, measured: Measured, parts: list[Disaggregation], groups: tuple[str, ...]
-) -> tuple[float, float]:
-    pairs = blocks(unordered_pairs(len(groups)), len(groups), measured.parts)
+def _interval(definition: Definition, measured: Measured, count: int) -> tuple[float, float]:
+    pairs = blocks(unordered_pairs(count), count, measured.parts)
     critical = critical_of(measured.covariance, measured.drawn)
     if definition.comparison is PERCENT:
-        return ratios.percent_interval(chosen(parts[0], groups), pairs[0], critical)
+        return ratios.percent_interval(measured.values, pairs[0], critical)
     if definition.reduction == "half_sum":
         return half_sum_interval(measured.estimates, pairs, critical)
     apart = np.array(widest_interval(measured.estimates, np.concatenate(pairs), critical))
