@@ -19,7 +19,7 @@ _HELP = """Serve medical-image models, and audit them for subgroup fairness.
 
 [bold]Start here[/bold]
   evenhand doctor      is the platform there and well?
-  evenhand demo        the main job on phantoms, in a minute
+  evenhand demo        the main job on phantoms, in minutes
 
 [bold]Your own images[/bold]
   evenhand cohorts create --images dicoms --table rows.csv \\
