@@ -26,7 +26,12 @@ _CELL_INTERVALS = (
         "(Korn and Graubard).",
     ),
     ({"balanced_accuracy"}, "Intervals of balanced accuracy combine those of its two rates."),
-    ({"ece"}, "The expected calibration error is linearised over its bins; it is biased upwards in small groups."),
+    (
+        {"ece"},
+        "Those of the expected calibration error follow from bands over its bins; the error itself is biased upwards "
+        "in small "
+        "groups.",
+    ),
     (
         {"brier", "dice", "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg"},
         "Intervals of the means ({names}) use patient-clustered standard errors and a t quantile.",
@@ -129,7 +134,7 @@ def _gaps(report: Mapping[str, Any]) -> str:
     if "between_group_sd" in definitions:
         text += (
             " For attributes with eight or more comparable groups the spread between groups (Lum, Zhang and Bower) is "
-            "given too."
+            "given too, with a Q-profile interval."
         )
     if references := methods["reference_groups"]:
         named = [f"{group} for {name}" for name, group in references.items()]

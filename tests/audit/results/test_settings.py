@@ -3,14 +3,17 @@
 import json
 import math
 import re
+from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from services.audit.results.methods import metric_cards
 from services.audit.results.reduce import reduce, report_json
 from services.audit.results.rounding import rounded
 from services.errors import InvalidInput, NonFinite, OutOfRange, UnknownAttribute
+from services.maths.fairness.gaps.definitions import DEFINITIONS, SPREADS
 from tests.audit.results.worlds import LEVELS, world
 
 
@@ -247,3 +250,17 @@ def test_a_pipeline_that_lost_records_is_compared_on_what_both_have():
 def test_rows_of_no_table_at_all_are_refused():
     with pytest.raises(InvalidInput, match="no rows of the baseline"):
         report(predictions=pd.DataFrame(), quality=pd.DataFrame())
+
+
+def test_every_number_that_a_report_may_hold_has_a_card():
+    schema = json.loads(
+        resources.files("services.audit.results").joinpath("report.schema.json").read_text(encoding="utf-8")
+    )["$defs"]
+    cards = metric_cards()
+    assert set(cards["metrics"]) == set(schema["metric"]["enum"])
+    assert set(cards["gaps"]) == {*schema["gap_definition"]["enum"], "overall"}
+    for card in cards["metrics"].values():
+        assert set(card) >= {"title", "formula", "unit", "range", "source", "interval", "test", "counting"}
+    for card in cards["gaps"].values():
+        assert set(card) >= {"title", "formula", "unit", "equal", "source", "interval", "test"}
+    assert {definition.name for definition in (*DEFINITIONS, *SPREADS)} <= set(cards["gaps"])
