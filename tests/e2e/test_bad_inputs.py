@@ -312,7 +312,7 @@ SPECS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "negative minimum": ({"min_patients": -1}, "VALUE_OUT_OF_RANGE", "spec.min_patients"),
     "negative seed": ({"seed": -1}, "VALUE_OUT_OF_RANGE", "spec.seed"),
-    "unknown reference group": ({"reference_groups": {"sex": "Other"}}, "GROUP_UNKNOWN", "spec.reference_groups[sex]"),
+    "unknown reference group": ({"reference_groups": {"sex": "Nobody"}}, "GROUP_UNKNOWN", "spec.reference_groups[sex]"),
     "reference for an attribute not asked for": (
         {"reference_groups": {"age": "80 and over"}},
         "ATTRIBUTE_NOT_IN_COHORT",
