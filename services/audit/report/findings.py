@@ -11,6 +11,7 @@ from services.audit.report.reading import Reading, Row, relative_size, target_of
 from services.audit.report.spelling import NOTHING, count, number, unit, with_unit
 from services.audit.report.tables import folded, quiet, table
 from services.audit.report.wording import (
+    BOTH_DIRECTIONS,
     FOUND,
     cell_in_words,
     change_in_words,
@@ -117,10 +118,17 @@ def _findings(reading: Reading) -> Iterator[Markup]:
             if items[_SHOWN:]:
                 more = element("ul", *items[_SHOWN:], class_="findings")
                 yield folded(f"{len(items) - _SHOWN} more places", more)
+    if any(_reaches_across_zero(row) for row in reading.report["changes"]):
+        yield quiet(BOTH_DIRECTIONS)
     if any(row["verdict"] in FOUND for row in _rows(reading)):
         yield quiet(
             "Sizes of different metrics are ordered by the tolerance of each metric, the gap that would matter."
         )
+
+
+def _reaches_across_zero(change: Row) -> bool:
+    low, high = change["ci_low"], change["ci_high"]
+    return change["verdict"] == "change" and low is not None and high is not None and low < 0 < high
 
 
 def _place(reading: Reading, rows: Sequence[Row]) -> Markup:

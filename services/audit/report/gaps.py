@@ -12,7 +12,7 @@ from services.audit.report.markup import Content, Markup, element, isolated
 from services.audit.report.reading import Reading, Row, relative_size, target_of
 from services.audit.report.spelling import interval, number, p_value, signed, unit, with_unit
 from services.audit.report.tables import figure, folded, quiet, section, table
-from services.audit.report.wording import VERDICT, counted_verdicts, verdict_mark
+from services.audit.report.wording import BOTH_DIRECTIONS, VERDICT, counted_verdicts, verdict_mark
 
 _LEADING = ("eodd_half", "eop", "ser")
 _TO_REFERENCE = ("difference_to_reference", "ratio_to_reference")
@@ -46,7 +46,8 @@ def changes_section(reading: Reading) -> Markup:
     )
     legend = pipeline_legend(reading, "changes", *(DUMBBELL_WORDS[1:2] if alone else DUMBBELL_WORDS))
     title = "Gaps of the baseline" if alone else "From baseline to candidate"
-    return section(title, "changes", quiet(words), legend, *change_figures(reading, reading.single))
+    more = "" if alone else f" {BOTH_DIRECTIONS}"
+    return section(title, "changes", quiet(words, more), legend, *change_figures(reading, reading.single))
 
 
 def gap_tables(reading: Reading, attributes: Sequence[str]) -> Iterator[Markup]:

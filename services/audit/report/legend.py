@@ -22,7 +22,7 @@ FOREST_WORDS = (
     "line: interval of this one value",
     "hollow: too little data, enters no gap",
     "arrow: goes on beyond the scale",
-    "dashed: baseline over everyone",
+    "dashed: everyone, as the baseline reads them (image quality: as that pipeline does)",
 )
 DUMBBELL_WORDS = (
     "left: gaps joined where the same groups entered both",

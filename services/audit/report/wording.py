@@ -49,6 +49,11 @@ def verdict_mark(verdict: str | None, *, short: bool = False) -> Markup:
     return element("span", words, class_=f"v {_COLOURS.get(verdict, '')}".strip())
 
 
+BOTH_DIRECTIONS = (
+    "Where groups are nearly equal before the change it is unknown which pair leads afterwards, and the interval of a "
+    "gap's change holds both directions: it can reach across zero although the test, which swaps the pipelines within "
+    "patients, finds a change."
+)
 VERDICT = element("span", "Verdict", class_="v-head")
 """The heading of a column of verdicts: aligned as they are."""
 

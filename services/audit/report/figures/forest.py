@@ -107,7 +107,7 @@ def _write_words(plot: Plot, rows: Sequence[ForestRow]) -> None:
     plot.heading(positives, "pos.", "right")
     plot.heading(state, "state")
     for i, row in enumerate(rows):
-        plot.words((-8, i), clipped(row.name, 60), "right", size=FONT - 0.5, colour="ink", room=_NAME - 8)
+        plot.words((-10, i), clipped(row.name, 60), "right", size=FONT - 0.5, colour="ink", room=_NAME - 10)
     for i, row in enumerate(rows):
         first = row.cells[0][1]
         plot.words((patients, i), count(first["patients"]), "right", size=SMALL + 0.5)

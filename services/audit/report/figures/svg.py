@@ -35,10 +35,11 @@ _SETTINGS = {
     "axes.unicode_minus": True,
     "hatch.linewidth": 0.9,
 }
-_DROPPED = {"metadata", "style", "title"}
+_DROPPED = {"metadata", "style", "title", "double"}
 _REFERENCE = re.compile(r"(?<=url\(#)[^)]+|(?<=^#).+")
 _DECIMALS = re.compile(r"-?\d+\.\d+")
 _SPACE = re.compile(r"\s+")
+_LEVEL = re.compile(r"(M[-\d.]+ )([-\d.]+)L([-\d.]+) \2(?![\d.])")
 _AROUND_COMMANDS = re.compile(r" ?([A-Za-z]) ?(?![a-z(])")
 
 
@@ -59,7 +60,10 @@ def inline_svg(figure: Figure, title: str, description: str) -> Markup:
     FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})  # type: ignore[no-untyped-call]
     root = ElementTree.fromstring(text.getvalue())
     prefix = f"f{hashlib.sha256(title.encode('utf-8', 'replace')).hexdigest()[:8]}-"
-    referred = {name: f"{prefix}{i}" for i, name in enumerate(dict.fromkeys(_references(root)))}
+    same = _same_shapes(root)
+    names = dict.fromkeys(same.get(name, name) for name in _references(root))
+    ids = {name: f"{prefix}{i}" for i, name in enumerate(names)}
+    referred = ids | {double: ids[name] for double, name in same.items() if name in ids}
     width, height = (round(float(side)) for side in figure.get_size_inches() * 72)
     head = Markup(
         f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
@@ -76,6 +80,20 @@ def decoration(figure: Figure, name: str) -> Markup:
     width, height = (round(float(side)) for side in figure.get_size_inches() * 72)
     opening = f'<svg class="mark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" aria-hidden="true">'
     return Markup(opening + drawn[start:])
+
+
+def _same_shapes(root: ElementTree.Element) -> dict[str, str]:
+    """Ids of shapes that are drawn as an earlier one is, and whose; they are taken out of the drawing."""
+    first: dict[tuple[str | None, str | None], str] = {}
+    same: dict[str, str] = {}
+    for node in root.iter():
+        name = node.get("id")
+        if name and _tag(node) == "path":
+            earlier = first.setdefault((node.get("d"), node.get("style")), name)
+            if earlier != name:
+                same[name] = earlier
+                node.tag = "double"
+    return same
 
 
 def _references(root: ElementTree.Element) -> Iterator[str]:
@@ -139,9 +157,9 @@ def _attributes(node: ElementTree.Element, referred: dict[str, str]) -> Iterator
 
 
 def _numbers(value: str) -> str:
-    """Coordinates in tenths of a pixel, without the space that nobody needs."""
+    """Coordinates in tenths of a pixel, level lines as such, without the space that nobody needs."""
     tight = _SPACE.sub(" ", _DECIMALS.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), value)).strip()
-    return _AROUND_COMMANDS.sub(r"\1", tight)
+    return _LEVEL.sub(r"\1\2H\3", _AROUND_COMMANDS.sub(r"\1", tight))
 
 
 @lru_cache(maxsize=4096)
