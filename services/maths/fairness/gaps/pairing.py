@@ -30,7 +30,8 @@ from services.maths.fairness.gaps.simultaneous import (
 from services.maths.fairness.limits import CONFIDENCE, normal_critical, t_quantiles
 from services.maths.fairness.sums import Floats
 
-Kept = NDArray[np.bool_]
+# Combinations of pairs that are still looked at; beyond, the groups are too many and too alike for them to help.
+_MOST_CROSSED = 20_000
 
 
 def aligned(baseline: Estimates, candidate: Estimates) -> tuple[Estimates, Estimates]:
@@ -39,6 +40,12 @@ def aligned(baseline: Estimates, candidate: Estimates) -> tuple[Estimates, Estim
         return baseline, candidate
     union = np.union1d(baseline.patient_ids, candidate.patient_ids)
     return _spread_out(baseline, union), _spread_out(candidate, union)
+
+
+def share_patients(baseline: Estimates, candidate: Estimates) -> bool:
+    """Whether any patient is in both: without one there is nothing to pair, and nothing to swap."""
+    ours, theirs = baseline.patient_ids, candidate.patient_ids
+    return np.array_equal(ours, theirs) or bool(np.isin(ours, theirs).any())
 
 
 def _spread_out(estimates: Estimates, patient_ids: NDArray[np.generic]) -> Estimates:
@@ -55,8 +62,13 @@ def _spread_out(estimates: Estimates, patient_ids: NDArray[np.generic]) -> Estim
 
 
 def paired(definition: Definition, baseline: Estimates, candidate: Estimates) -> Paired | None:
-    """Both pipelines' values, metrics side by side, on the definition's scale; None where it refuses one of them."""
-    if not all(definition.comparison.defined(each) for each in (baseline, candidate)):
+    """Both pipelines' values, metrics side by side, on the definition's scale.
+
+    None where the definition refuses one of them, and where they have no patient in common.
+    """
+    if not share_patients(baseline, candidate) or not all(
+        definition.comparison.defined(each) for each in (baseline, candidate)
+    ):
         return None
     baseline, candidate = aligned(baseline, candidate)
     on_scale = definition.comparison.on_scale
@@ -110,32 +122,54 @@ class Paired:
         """Of the signed change of the widest pair: the baseline's or the candidate's, whichever is larger."""
         widest = []
         for estimates in (self.baseline, self.candidate):
-            kept = []
-            for pairs in self.pairs:
-                apart = estimates.value[pairs[:, 0]] - estimates.value[pairs[:, 1]]
-                kept.append(np.arange(len(pairs)) == apart.argmax())
-            widest.append(float(self._changes(kept)[1].max()))
+            pairs = []
+            for part in self.pairs:
+                apart = estimates.value[part[:, 0]] - estimates.value[part[:, 1]]
+                pairs.append(part[[apart.argmax()]])
+            widest.append(float(self._changes(pairs, pairs)[1].max()))
         return max(widest)
 
     def interval(self, normals: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Limits of the change of the gap."""
-        critical = normal_critical(confidence + 2 * SELECTION)
-        value, error, degrees = self._changes(self._may_be_largest(self.baseline, normals))
-        low = value - error * t_quantiles(critical, degrees)
-        value, error, degrees = self._changes(self._may_be_largest(self.candidate, normals))
-        high = value + error * t_quantiles(critical, degrees)
-        return float(low.min()), float(high.max())
+        """Limits of the change of the gap, from the pairs that may be the widest before and those that may be after.
 
-    def _may_be_largest(self, estimates: Estimates, normals: Floats) -> list[Kept]:
+        Matched: the smallest limit of one pair's own change, and the largest; see ``changes``. Crossed: the change is
+        the candidate's widest pair minus the baseline's widest pair, so the limits of all such combinations hold it
+        too. Matched limits are narrow where the same pair stays the widest, and say nothing where the baseline's gap is
+        near 0 and its widest pair may as well be the reverse; crossed limits do. Where both are one contrast it has all
+        of alpha, else each has half.
+        """
+        before, after = (self._may_be_largest(each, normals) for each in (self.baseline, self.candidate))
+        alpha = 1.0 - confidence - 2 * SELECTION
+        same = all(len(p) == len(q) == 1 and (p == q).all() for p, q in zip(before, after, strict=True))
+        combined = not same and np.prod([len(p) * len(q) for p, q in zip(before, after, strict=True)]) <= _MOST_CROSSED
+        critical = normal_critical(1.0 - alpha / 2 if combined else 1.0 - alpha)
+        low = float(self._limits(before, before, critical)[0].min())
+        high = float(self._limits(after, after, critical)[1].max())
+        if combined:
+            crossed = [_crossed(p, q) for p, q in zip(before, after, strict=True)]
+            lows, highs = self._limits([p for p, _ in crossed], [q for _, q in crossed], critical)
+            low, high = max(low, float(lows.min())), min(high, float(highs.max()))
+        return low, high
+
+    def _limits(self, before: list[Pairs], after: list[Pairs], critical: float) -> tuple[Floats, Floats]:
+        value, error, degrees = self._changes(before, after)
+        reach = error * t_quantiles(critical, degrees)
+        return value - reach, value + reach
+
+    def _may_be_largest(self, estimates: Estimates, normals: Floats) -> list[Pairs]:
         """Which ordered pairs may be the widest of their set in one pipeline, all sets at once."""
         covariance = steady_covariance(estimates)
         critical = critical_of(covariance, deviations(covariance, normals))
         stage = critical(np.concatenate(self.pairs), 1.0 - SELECTION)
-        return [possibly_largest(*pair_limits(estimates, pairs, stage)) for pairs in self.pairs]
+        return [pairs[possibly_largest(*pair_limits(estimates, pairs, stage))] for pairs in self.pairs]
 
-    def _changes(self, kept: list[Kept]) -> tuple[Floats, Floats, Floats]:
-        """Change, standard error and degrees of freedom of each pair kept, or of each sum of one from either set."""
-        measured = [self._pair_changes(pairs[chosen]) for pairs, chosen in zip(self.pairs, kept, strict=True)]
+    def _changes(self, before: list[Pairs], after: list[Pairs]) -> tuple[Floats, Floats, Floats]:
+        """Change, standard error and degrees of freedom of each contrast, or of each sum of one from either set.
+
+        A contrast is a pair's difference in the candidate minus the difference in the baseline of the pair at the same
+        place of ``before``.
+        """
+        measured = [self._pair_changes(p, q) for p, q in zip(before, after, strict=True)]
         value, weights, degrees = measured[0]
         square = variances(weights, self.covariance)
         if len(measured) > 1:
@@ -146,17 +180,23 @@ class Paired:
             degrees = np.minimum.outer(degrees, other_degrees)
         return value.ravel(), np.sqrt(np.maximum(square, 0.0)).ravel(), degrees.ravel()
 
-    def _pair_changes(self, pairs: Pairs) -> tuple[Floats, Floats, Floats]:
-        """(P,) changes of the pairs' own gaps, (P, 2M) weights of their first-order errors, (P,) degrees of freedom."""
-        count, rows = len(self.baseline.value), np.arange(len(pairs))
-        a, b = pairs[:, 0], pairs[:, 1]
+    def _pair_changes(self, before: Pairs, after: Pairs) -> tuple[Floats, Floats, Floats]:
+        """(P,) changes, (P, 2M) weights of their first-order errors, (P,) degrees of freedom."""
+        count, rows = len(self.baseline.value), np.arange(len(before))
         comparison = self.definition.comparison
-        before = self.baseline.value[a] - self.baseline.value[b]
-        after = self.candidate.value[a] - self.candidate.value[b]
-        weights = np.zeros((len(pairs), 2 * count))
-        for start, apart, sign in ((0, before, -1.0), (count, after, 1.0)):
+        degrees = np.minimum(self.baseline.degrees, self.candidate.degrees).astype(np.float64)
+        weights = np.zeros((len(before), 2 * count))
+        change, fewest = np.zeros(len(before)), np.full(len(before), np.inf)
+        for estimates, pairs, start, sign in ((self.baseline, before, 0, -1.0), (self.candidate, after, count, 1.0)):
+            a, b = pairs[:, 0], pairs[:, 1]
+            apart = estimates.value[a] - estimates.value[b]
             weights[rows, start + a] = sign * comparison.outcome_slope(apart)
             weights[rows, start + b] = -sign * comparison.outcome_slope(apart)
-        degrees = np.minimum(self.baseline.degrees, self.candidate.degrees)
-        change = comparison.outcome(after) - comparison.outcome(before)
-        return change, weights, np.minimum(degrees[a], degrees[b]).astype(np.float64)
+            change += sign * comparison.outcome(apart)
+            fewest = np.minimum(fewest, np.minimum(degrees[a], degrees[b]))
+        return change, weights, fewest
+
+
+def _crossed(before: Pairs, after: Pairs) -> tuple[Pairs, Pairs]:
+    """Every combination of a pair from either, row by row."""
+    return np.repeat(before, len(after), axis=0), np.tile(after, (len(before), 1))
