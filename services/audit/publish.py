@@ -112,7 +112,7 @@ def _provenance(plan: ResolvedAudit, people: Mapping[str, Any]) -> dict[str, Any
     return {
         "audit_digest": plan.digest,
         "cohort": {"digest": plan.cohort_digest, "patients": plan.patients, "records": plan.records, **people},
-        **{key: plain[key] for key in ("pipelines", "seed", "batch_size", "warnings")},
+        **{key: plain[key] for key in ("pipelines", "quality_metrics", "perceptual", "seed", "batch_size", "warnings")},
         "software": {"evenhand-platform": metadata.version("evenhand-platform")},
     }
 

@@ -128,6 +128,7 @@ async def test_lpips_comes_beside_the_metrics_asked_for(world: World, tmp_path: 
     quality = read_quality(world.artifact(done, "quality.parquet"))
     counts = quality.groupby(["pipeline", "metric"], observed=True).size().to_dict()
     assert counts == {("original", "dice"): 12, **{("unet", name): 12 for name in ("dice", "lpips_vgg", "psnr")}}
+    assert world.report(done)["provenance"]["perceptual"] == done.request["plan"]["perceptual"]
     values = quality.loc[quality["metric"] == "lpips_vgg", "value"]
     assert (values > 0).all()
 

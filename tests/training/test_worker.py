@@ -88,6 +88,7 @@ async def test_a_training_leaves_a_package_that_the_registry_reads(room):
     record = DirectoryRegistry([room.settings.models]).find("tumour-type-classifier")
     assert dict(training.scores) == pytest.approx(record.scores)
     assert record.training["seed"] == 3
+    assert record.threshold_source is not None and record.threshold_source.split == "validation"
     assert finished.response["value"]["name"] == finished.resource
     assert not list(room.settings.runs.iterdir())
 
