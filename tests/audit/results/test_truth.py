@@ -50,7 +50,7 @@ def test_the_group_that_lost_is_named_in_the_pipeline_that_lost_it(planted):
 def test_the_change_is_the_planted_one(planted):
     change = one(planted["changes"], attribute="sex", definition="eop")
     truth = true_tpr() - true_tpr(1.0)
-    assert change["ci_low"] <= truth <= change["ci_high"]
+    assert -truth / 3 < change["ci_low"] <= truth <= change["ci_high"]
     assert change["verdict"] == "change"
     assert abs(change["bootstrap_mean"] - change["estimate"]) < 2 * change["bootstrap_se"]
     assert 0.02 < change["bootstrap_se"] < 0.12
