@@ -89,7 +89,8 @@ def _thresholds(report: Mapping[str, Any]) -> str:
         text += f" No threshold was given for {_listed(missing)}, whose rates are therefore undefined."
     if fitted:
         named = sorted({f"{row['label']} ({row['pipeline']})" for row in fitted})
-        text += f" Thresholds of {_listed(named)} were fitted on the audited records or on test data: these rates are too good."
+        fitted_on = "the audited records or on test data"
+        text += f" Thresholds of {_listed(named)} were fitted on {fitted_on}: these rates are too good."
     return text.strip()
 
 
