@@ -23,6 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from services.maths.fairness.arguments import numbers
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Scheme = Literal["identity", "linear", "quadratic", "ordinal"]
@@ -96,6 +98,8 @@ def gwet(
         raise ValueError("agreement needs at least 2 rated subjects, and one that two raters rated")
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, got {permutations}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
 
     counts = _counts(codes, len(matrix))
     value, pa, pe = (float(part) for part in _coefficient(counts, matrix))
@@ -135,7 +139,7 @@ def agreement_weights(categories: Sequence[float] | Sequence[str], weights: Sche
     if size < 2 or len(set(categories)) != size:
         raise ValueError("categories must name the whole scale: two or more, each once")
     if not isinstance(weights, str):
-        matrix = np.asarray(weights, dtype=np.float64)
+        matrix = numbers("weights", weights)
         fits = matrix.shape == (size, size) and np.array_equal(matrix, matrix.T) and (np.diag(matrix) == 1).all()
         if not fits or not ((matrix >= 0) & (matrix <= 1)).all() or (matrix == 1).all():
             raise ValueError(
@@ -147,6 +151,8 @@ def agreement_weights(categories: Sequence[float] | Sequence[str], weights: Sche
     places = np.arange(size, dtype=np.float64)
     numeric = not any(isinstance(category, str) for category in categories)
     values = np.array([float(category) for category in categories]) if numeric else places
+    if not np.isfinite(values).all():
+        raise ValueError("categories must be finite numbers, or words; missing ratings are no category")
     if weights == "ordinal":
         steps = np.abs(places[:, None] - places)
         return np.asarray(1.0 - steps * (steps + 1) / (size * (size - 1)))

@@ -32,7 +32,7 @@ class Minimums:
     patients: int = 5
 
     def __post_init__(self) -> None:
-        if self.patients < 1 or self.cases < 1:
+        if not (self.patients >= 1 and self.cases >= 1):  # NaN is no minimum either
             raise ValueError("minimums must be at least 1 patient and 1 case")
 
 

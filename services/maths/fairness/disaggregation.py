@@ -196,6 +196,8 @@ class Disaggregation:
     def _base_column(self, method: Method, reference: str | None) -> int:
         if method == "to_overall":
             return len(self.cells)
+        if method != "to_reference":
+            raise ValueError(f"method must be between_groups, to_overall or to_reference, not {method!r}")
         if reference is None:
             raise ValueError("to_reference needs the name of the reference group")
         return self.columns([reference])[0]

@@ -29,6 +29,11 @@ class Grouping:
     def __post_init__(self) -> None:
         if MISSING in self.groups:
             raise ValueError(f"attribute {self.attribute!r} has a level named {MISSING!r}; rename the level")
+        if len(set(self.groups)) < len(self.groups):
+            raise ValueError(f"attribute {self.attribute!r} has two groups of one name; give each its own")
+        if self.codes.ndim != 1 or self.codes.dtype.kind not in "iu":
+            found = f"{self.codes.dtype} {self.codes.shape}"
+            raise ValueError(f"codes of attribute {self.attribute!r} must be (N,) integers, got {found}")
         if self.codes.size and not -1 <= int(self.codes.min()) <= int(self.codes.max()) < len(self.groups):
             raise ValueError(f"codes of attribute {self.attribute!r} must lie in -1..{len(self.groups) - 1}")
 
@@ -53,6 +58,8 @@ def everyone(records: int) -> Grouping:
 
 def intersect(groupings: Sequence[Grouping]) -> Grouping:
     """All intersections in the order of the levels, first attribute slowest; missing where any part is missing."""
+    if not groupings or len({len(grouping.codes) for grouping in groupings}) != 1:
+        raise ValueError("an intersection needs one attribute or more, all of the same records")
     first, *others = groupings
     attribute, groups, codes = first.attribute, first.groups, first.codes
     for other in others:
@@ -62,11 +69,36 @@ def intersect(groupings: Sequence[Grouping]) -> Grouping:
     return Grouping(attribute, groups, codes)
 
 
+def require_names(groupings: Sequence[Grouping]) -> None:
+    """Raise ValueError unless the attributes have different names, none of them everyone's empty one."""
+    names = [grouping.attribute for grouping in groupings]
+    if "" in names or len(set(names)) < len(names):
+        raise ValueError(f"attributes must have different names, none of them empty; got {names}")
+
+
+def numbered_patients(cluster: NDArray[np.generic]) -> tuple[NDArray[np.generic], Codes]:
+    """(K,) sorted patient ids of (N,) ``cluster``, and (N,) the place of each record's patient among them.
+
+    Raises ValueError where a record has no patient (NaN, None), for ids of several kinds, and for another shape.
+    """
+    ids = np.asarray(cluster)
+    if ids.ndim != 1:
+        raise ValueError(f"cluster must be (N,) patient ids, got shape {ids.shape}")
+    if ids.dtype.kind == "O" and pd.api.types.infer_dtype(ids) in ("mixed", "mixed-integer"):
+        raise ValueError("cluster must hold patient ids of one kind, all numbers or all words")
+    patient, distinct = pd.factorize(ids, sort=True)
+    if (patient < 0).any():
+        raise ValueError("cluster must name a patient for every record; leave out the rows without one")
+    return np.asarray(distinct).astype(ids.dtype), patient.astype(np.int64)
+
+
 def varying_patients(grouping: Grouping, cluster: NDArray[np.generic]) -> int:
     """How many patients have records in more than one group, "(missing)" aside. ``cluster`` is (N,) patient ids."""
+    ids, patient = numbered_patients(cluster)
+    if len(patient) != len(grouping.codes):
+        raise ValueError(f"{len(grouping.codes)} records have a group and {len(patient)} a patient; they must agree")
     known = grouping.codes >= 0
-    patient, ids = pd.factorize(np.asarray(cluster)[known])
-    pairs = np.unique(patient.astype(np.int64) * len(grouping.groups) + grouping.codes[known])
+    pairs = np.unique(patient[known] * len(grouping.groups) + grouping.codes[known])
     in_groups = np.bincount(pairs // max(len(grouping.groups), 1), minlength=len(ids))
     return int((in_groups > 1).sum())
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from services.maths.fairness.groups import Codes, Grouping
+from services.maths.fairness.arguments import numbers
+from services.maths.fairness.groups import Codes, Grouping, numbered_patients, require_names
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,9 @@ class PatientSums:
     values: Floats
 
     def column(self, name: str) -> Floats:
-        """(U,) sums of one quantity."""
+        """(U,) sums of one quantity. Raises ValueError for one that was not added up."""
+        if name not in self.columns:
+            raise ValueError(f"there are no sums of {name!r}, only of {', '.join(self.columns)}")
         return self.values[:, self.columns.index(name)]
 
 
@@ -64,9 +66,11 @@ class Units:
         """Add up (N,) ``columns`` over the records of each unit."""
         values = np.zeros((len(self.patient), len(columns)))
         for place, (name, column) in enumerate(columns.items()):
-            if len(column) != len(self.unit):
-                raise ValueError(f"{name} has {len(column)} records, cluster has {len(self.unit)}; they must agree")
-            weights = np.asarray(column, dtype=np.float64)
+            weights = numbers(name, column)
+            if weights.ndim != 1:
+                raise ValueError(f"{name} must be (N,), got shape {weights.shape}")
+            if len(weights) != len(self.unit):
+                raise ValueError(f"{name} has {len(weights)} records, cluster has {len(self.unit)}; they must agree")
             values[:, place] = np.bincount(self.unit, weights=weights, minlength=len(self.patient))
         return PatientSums(self.patient_ids, self.patient, self.sensitive_features, tuple(columns), values)
 
@@ -82,11 +86,9 @@ def units_of(cluster: NDArray[np.generic], sensitive_features: Sequence[Grouping
                 f"attribute {grouping.attribute!r} has {len(grouping.codes)} records, cluster has {len(cluster)}; "
                 "they must agree"
             )
-    patient, ids = pd.factorize(np.asarray(cluster), sort=True)
-    if (patient < 0).any():
-        raise ValueError("cluster must name a patient for every record; leave out the rows without one")
-    patient_ids = np.asarray(ids).astype(np.asarray(cluster).dtype)
-    return _units(patient_ids, patient.astype(np.int64), tuple(sensitive_features))
+    require_names(sensitive_features)
+    patient_ids, patient = numbered_patients(cluster)
+    return _units(patient_ids, patient, tuple(sensitive_features))
 
 
 def patient_sums(
@@ -110,6 +112,8 @@ def merge(first: PatientSums, second: PatientSums) -> PatientSums:
         (g.attribute, g.groups) for g in second.sensitive_features
     ]:
         raise ValueError("attributes or their groups differ; merge sums of the same attributes with the same levels")
+    if (first.patient_ids.dtype.kind in "OSU") != (second.patient_ids.dtype.kind in "OSU"):
+        raise ValueError("patients are numbers in one part and words in the other; give both the same kind of ids")
     patient_ids = np.union1d(first.patient_ids, second.patient_ids)
     patient = np.concatenate(
         [np.searchsorted(patient_ids, part.patient_ids)[part.patient] for part in (first, second)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import numbers
 from services.maths.fairness.bootstrap.plans import Membership, plan_for
 from services.maths.fairness.bootstrap.resamples import Resamples
 from services.maths.fairness.bootstrap.walk import FLAGGED, POSITIVE, TIED, Rows, count_block
@@ -54,7 +55,10 @@ class Replicates:
         return np.asarray(getattr(self, name))
 
     def columns(self, attribute: str, groups: Sequence[str]) -> list[int]:
-        """Places of an attribute's groups among the G columns."""
+        """Places of an attribute's groups among the G columns. Raises ValueError for one that is not there."""
+        unknown = [group for group in groups if (attribute, group) not in self.groups]
+        if unknown:
+            raise ValueError(f"there are no replicates of the group {unknown[0]!r} of {attribute!r}")
         return [self.groups.index((attribute, group)) for group in groups]
 
     def standard_error(self, name: str) -> Floats:
@@ -102,8 +106,11 @@ def bootstrap_classification(
     Raises ValueError for arrays of different lengths, other labels, scores that are not finite, or patients that the
     resamples do not have.
     """
-    truth, score, patient = np.asarray(y_true), np.asarray(y_score, dtype=np.float64), np.asarray(patient)
-    limit = np.broadcast_to(np.asarray(threshold, dtype=np.float64), truth.shape)
+    truth, score, patient = np.asarray(y_true), numbers("y_score", y_score), np.asarray(patient)
+    limit = numbers("threshold", threshold)
+    if limit.shape not in ((), truth.shape) or np.isinf(limit).any():
+        raise ValueError(f"threshold must be one finite number or one a record, got shape {limit.shape}")
+    limit = np.broadcast_to(limit, truth.shape)
     _check(truth, score, patient, member, resamples)
     labelled = np.flatnonzero(truth != UNLABELLED)
     order = labelled[np.argsort(score[labelled])]
@@ -134,6 +141,8 @@ def gap_replicates(replicates: Replicates, definition: str, metrics: Sequence[st
     """
     if definition not in _GAPS:
         raise ValueError(f"no gap {definition!r} of replicates; there are {', '.join(_GAPS)}")
+    if len(metrics) != (2 if definition.startswith("eodd") else 1):
+        raise ValueError(f"{definition!r} is no gap of {len(metrics)} metrics")
     if len(columns) < 2:
         return np.full(len(replicates.auroc), np.nan)
     chosen = [replicates.metric(name)[:, list(columns)] for name in metrics]
@@ -202,6 +211,8 @@ def _check(
         raise ValueError("labels must be 0, 1 or -1 for missing")
     if not np.isfinite(score).all():
         raise ValueError("scores must be finite; leave rows without a score out")
+    if patient.dtype.kind not in "iu":
+        raise ValueError(f"patients must be integers, got {patient.dtype}")
     if len(patient) and not 0 <= int(patient.min()) <= int(patient.max()) < resamples.patients:
         raise ValueError(f"patients must be numbers in 0..{resamples.patients - 1}, as many as the resamples have")
     most = min(_MOST_WEIGHTED_ROWS, 2**31 // resamples.largest)

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import stream_key
+
 Weights = NDArray[np.uint8]
 Number = TypeVar("Number", bound=np.generic)
 
@@ -64,9 +66,7 @@ def patient_weights(patients: int, seed: int, block: int) -> Weights:
     Each block has a Philox stream of its own with the key (seed, block), so blocks may be drawn anywhere in any order.
     Draws are whole-numbered and unbiased (Lemire 2019): 32 bits times ``patients``, upper half, with rejection.
     """
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed must lie in 0..2**64 - 1, got {seed}")
-    stream = np.random.Philox(key=np.array([seed, block], dtype=np.uint64))
+    stream = np.random.Philox(key=stream_key(seed, block))
     weights = np.zeros((patients, LANES), dtype=np.uint8)
     drawn, wanted = 0, patients * LANES
     while drawn < wanted:

@@ -14,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from services.maths.fairness.arguments import numbers
+
 Floats = NDArray[np.float64]
+
+LARGEST = 1e40
 
 
 def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
@@ -69,12 +73,14 @@ def trace_of_root(first: Floats, second: Floats) -> float:
 
 
 def checked(features: NDArray[np.floating], name: str) -> Floats:
-    """(n, d) float64 features; ValueError unless there are two rows, a column, and only finite numbers."""
-    table = np.asarray(features, dtype=np.float64)
+    """(n, d) float64 features; ValueError unless there are two rows, a column, and only numbers up to ``LARGEST``."""
+    table = numbers(name, features)
     if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] < 1:
         raise ValueError(f"{name} must be features (n, d) of at least 2 records, got shape {table.shape}")
     if not np.isfinite(table).all():
         raise ValueError(f"{name} holds NaN or infinite features; leave those records out and say how many they were")
+    if np.abs(table).max() > LARGEST:
+        raise ValueError(f"{name} holds features beyond {LARGEST:g}, of which no square or cube can be added up")
     return table
 
 

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import stream_key
 from services.maths.fairness.distributions.frechet import Centred, checked, of_centred
-from services.maths.fairness.groups import Grouping
+from services.maths.fairness.groups import Grouping, numbered_patients
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -81,7 +82,7 @@ def frechet_matrix(
         )
     if n < 2 or draws < 1:
         raise ValueError(f"n must be at least 2 and draws at least 1, got n={n}, draws={draws}")
-    patient = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
+    _, patient = numbered_patients(cluster)
     samples = [_two_sides(groups, patient, n, _stream(seed, draw)) for draw in range(draws)]
     enough = [all(sides[g] is not None for sides in samples) for g in range(len(groups.groups))]
     every = np.stack([_distances(table, sides, enough) for sides in samples])
@@ -105,7 +106,7 @@ def frechet_matrix(
 
 
 def _stream(seed: int, draw: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed, draw], dtype=np.uint64)))
+    return np.random.Generator(np.random.Philox(key=stream_key(seed, draw)))
 
 
 def _two_sides(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.maths.fairness.distributions.frechet import checked
-from services.maths.fairness.groups import Grouping
+from services.maths.fairness.groups import Grouping, numbered_patients
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -83,6 +83,9 @@ def kid(
     left, right = checked(first, "first"), checked(second, "second")
     if left.shape[1] != right.shape[1]:
         raise ValueError(f"samples must have the same features, got {left.shape[1]} and {right.shape[1]}")
+    if len(left) != len(first_cluster) or len(right) != len(second_cluster):
+        sizes = [len(part) for part in (left, first_cluster, right, second_cluster)]
+        raise ValueError(f"each sample and its own cluster must not differ in length, got {sizes}")
     codes = np.repeat(np.array([0, 1]), [len(left), len(right)])
     ids = np.concatenate([np.asarray(first_cluster), np.asarray(second_cluster)])
     both = Grouping("sample", ("first", "second"), codes)
@@ -127,7 +130,9 @@ def kid_matrix(
         )
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, got {permutations}")
-    patient = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    _, patient = numbered_patients(cluster)
     units = _units(table, groups, patient)
     count = len(groups.groups)
     patients = np.bincount(units.group, minlength=count)

@@ -24,7 +24,7 @@ from scipy import stats
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.estimates import Estimates, everywhere
 from services.maths.fairness.gaps.definitions import DEFINITIONS, Choose, Definition, chooser, shared_groups
-from services.maths.fairness.gaps.pairing import Paired, aligned, paired, unseen_variance
+from services.maths.fairness.gaps.pairing import Paired, aligned, paired, share_patients, unseen_variance
 from services.maths.fairness.gaps.swaps import Swaps, permutation_p
 from services.maths.fairness.limits import normal_critical
 from services.maths.fairness.sums import Floats
@@ -40,7 +40,8 @@ class Change:
     """Candidate minus baseline, in the unit of the gap or metric; 0 means that it stayed.
 
     Attributes:
-        estimate: None unless the same groups are comparable in both, and where a ratio is refused.
+        estimate: None unless the same groups are comparable in both and some patient is in both, and where a ratio is
+            refused.
         standard_error: paired and patient-clustered; of a gap, that of the signed contrasts that bound its change
             (the larger of the baseline's and the candidate's widest pair).
         ci_low, ci_high: 95 % limits.
@@ -93,7 +94,8 @@ def overall_changes(baseline: ByMetric, candidate: ByMetric, swaps: Swaps) -> li
         if metric in SAME_IN_ALL or metric not in candidate:
             continue
         after = candidate[metric]
-        if not all(part.overall_cell.state in ("ok", "wide") for part in (before, after)):
+        comparable = all(part.overall_cell.state in ("ok", "wide") for part in (before, after))
+        if not comparable or not share_patients(before.estimates, after.estimates):
             changes.append(_unknown(OVERALL, metric, ""))
             continue
         one, other = aligned(before.estimates.take([-1]), after.estimates.take([-1]))

@@ -19,6 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import stats
 
+from services.maths.fairness.arguments import stream_key
 from services.maths.fairness.estimates import Estimates
 from services.maths.fairness.limits import CONFIDENCE, difference_limits, limits, normal_critical
 from services.maths.fairness.sums import Floats
@@ -36,17 +37,22 @@ def standard_normals(seed: int, draws: int = 4096, columns: int = 64) -> Floats:
     """(draws, columns) standard normals of a Philox stream keyed by ``seed``; one table serves a whole audit.
 
     Draws are independent. Antithetic pairs would only halve them, since every statistic taken from them (a largest
-    absolute contrast, a range) is the same for z and -z.
+    absolute contrast, a range) is the same for z and -z. Raises ValueError for a seed below 0, no draws or no columns.
     """
-    return np.random.Generator(np.random.Philox(key=seed)).standard_normal((draws, columns))
+    if draws < 1 or columns < 1:
+        raise ValueError(f"draws and columns must be at least 1, got {draws} and {columns}")
+    return np.random.Generator(np.random.Philox(key=stream_key(seed))).standard_normal((draws, columns))
 
 
 def deviations(covariance: Floats, normals: Floats) -> Floats:
     """(G, draws) draws from the normal limit of G estimates around their true values.
 
     More groups than columns of ``normals``: the further columns are the earlier ones of other draws, so that every
-    draw is still a vector of independent normals. Raises ValueError for a covariance that is not finite.
+    draw is still a vector of independent normals. Raises ValueError for a covariance that is not finite, and for
+    ``normals`` that are no table of draws.
     """
+    if normals.ndim != 2 or not normals.size:
+        raise ValueError(f"normals must be (draws, columns) of standard_normals, got shape {normals.shape}")
     if not np.isfinite(covariance).all():
         raise ValueError("the covariance has undefined entries; leave out the groups that have no value")
     error = np.sqrt(np.diag(covariance))

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
+from services.maths.fairness.arguments import stream_key
 from services.maths.fairness.estimates import Estimates
 from services.maths.fairness.sums import Floats
 
@@ -40,7 +41,7 @@ class Swaps:
         words = -(-count // _WORD)
         drawn = np.empty((len(self.patient_ids), words), dtype="<u8")
         for word in range(words):
-            generator = np.random.Philox(key=np.array([seed, word], dtype=np.uint64))
+            generator = np.random.Philox(key=stream_key(seed, word))
             drawn[:, word] = generator.random_raw(len(self.patient_ids))
         self.bits = drawn.view(np.uint8)
 

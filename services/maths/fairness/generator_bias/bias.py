@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from services.maths.fairness.arguments import numbers
 from services.maths.fairness.estimates import Estimates
 from services.maths.fairness.generator_bias.counts import Counts, critical_value, degrees_of, t_reach
 from services.maths.fairness.generator_bias.misclassification import no_correction, onto_simplex, rogan_gladen
 from services.maths.fairness.generator_bias.readings import BiasReading, Reading, distances, per_prompt, pooled
+from services.maths.fairness.groups import numbered_patients
 from services.maths.fairness.limits import limits
 
 Floats = NDArray[np.float64]
@@ -91,6 +93,8 @@ def generator_bias(
             raise ValueError(f"confusion must be ({len(names)}, {len(names)}), true by predicted, got {square.shape}")
         correction = rogan_gladen(square[np.ix_(order, order)])
     counts = Counts(table, correction)
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
     normals = np.random.Generator(np.random.Philox(seed)).standard_normal((_DRAWS, len(names)))
 
     frequencies, notes = _frequencies([names[place] for place in order], wanted[order], counts, normals)
@@ -118,7 +122,7 @@ def _checked(
         raise ValueError(f"predicted must be (N,) integers with one prompt each, got {codes.dtype} {codes.shape}")
     if codes.size and not -1 <= int(codes.min()) <= int(codes.max()) < len(names):
         raise ValueError(f"predicted must lie in -1..{len(names) - 1}")
-    wanted = np.full(len(names), 1 / len(names)) if target is None else np.asarray(target, dtype=np.float64)
+    wanted = np.full(len(names), 1 / len(names)) if target is None else numbers("target", target)
     if wanted.shape != (len(names),) or not (wanted >= 0).all() or abs(float(wanted.sum()) - 1) > 1e-9:
         raise ValueError(f"target must be {len(names)} shares that are not negative and add up to 1")
     return codes.astype(np.int64), wanted
@@ -127,7 +131,7 @@ def _checked(
 def _by_prompt(codes: NDArray[np.int64], cluster: NDArray[np.generic], groups: int) -> Floats:
     """(P, K) counts of the prompts that have a classified image."""
     found = codes >= 0
-    prompt = np.unique(np.asarray(cluster)[found], return_inverse=True)[1]
+    _, prompt = numbered_patients(np.asarray(cluster)[found])
     table = np.zeros((int(prompt.max(initial=-1)) + 1, groups))
     np.add.at(table, (prompt, codes[found]), 1.0)
     return table

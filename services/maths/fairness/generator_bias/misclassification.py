@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import numbers
+
 Floats = NDArray[np.float64]
 
 # A classifier whose rates are nearer to singular than this turns every observed share into any true one.
@@ -53,7 +55,7 @@ def rogan_gladen(confusion: NDArray[np.integer]) -> Correction:
     errors. Raises ValueError for another shape, negative or fractional counts, a group without any image, or a
     classifier that does not tell the groups apart.
     """
-    counts = np.asarray(confusion, dtype=np.float64)
+    counts = numbers("confusion", confusion)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(counts) < 2:
         raise ValueError(f"confusion must be counts (groups, groups), true by predicted, got shape {counts.shape}")
     if not (np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.floor(counts)).all()):

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import numbers
 from services.maths.fairness.estimates import Estimates, by_patient, drop_rounding
 from services.maths.fairness.groups import Codes, Grouping
 from services.maths.fairness.metrics.ranking import ascending
@@ -63,16 +64,28 @@ class Placements:
 
 
 def auroc(y_true: NDArray[np.int8], y_score: NDArray[np.float64]) -> float:
-    """AUROC of (N,) labels in {0, 1} and scores; NaN when a class is absent."""
+    """AUROC of (N,) labels in {0, 1} and scores; NaN when a class is absent. Raises ValueError for anything else."""
     everyone = np.zeros(len(y_true), dtype=np.int64)
-    ranked = ranked_records(np.asarray(y_true), np.asarray(y_score), everyone)
+    ranked = ranked_records(y_true, y_score, everyone)
     placed = placements(ranked, [np.zeros(1, dtype=np.int64)], [1])
     pairs = int(placed.group_positives[0]) * int(placed.group_negatives[0])
     return int(placed.group_wins[0]) / (2 * pairs) if pairs else float("nan")
 
 
 def ranked_records(y_true: NDArray[np.int8], y_score: NDArray[np.float64], unit: Codes) -> RankedRecords:
-    """Sort (N,) labels in {0, 1}, scores and units by score."""
+    """Sort (N,) labels in {0, 1}, scores and units by score.
+
+    Raises ValueError for other labels, for scores that are not finite, and where lengths differ.
+    """
+    y_true, y_score = np.asarray(y_true), numbers("y_score", y_score)
+    if not y_true.shape == y_score.shape == unit.shape:
+        raise ValueError(
+            f"labels, scores and units must be of the same records, got {y_true.shape}, {y_score.shape}, {unit.shape}"
+        )
+    if not np.isin(y_true, (0, 1)).all():
+        raise ValueError("labels must be 0 or 1; leave out the records without one")
+    if not np.isfinite(y_score).all():
+        raise ValueError("scores must be finite; leave out the records without one")
     order = ascending(y_score)
     score = y_score[order]
     run_ends = np.flatnonzero(np.r_[score[1:] != score[:-1], np.ones(min(1, len(score)), dtype=bool)]) + 1

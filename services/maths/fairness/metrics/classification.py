@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import numbers
 from services.maths.fairness.cells import Minimums
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.estimates import Estimates, ratio_of_sums
@@ -64,17 +65,18 @@ def disaggregate_classification(
     """Measure one label in one pipeline by every attribute.
 
     ``y_true`` is (N,) in {0, 1}, -1 where the label is missing: such records are counted as excluded and used for
-    nothing. ``y_score`` is (N,) in [0, 1]; ``threshold`` is (N,), a record is called positive at or above it, and NaN
-    leaves the rates of its group undefined. ``cluster`` is (N,) patient ids. Raises ValueError for anything else.
+    nothing. ``y_score`` is (N,) in [0, 1]; ``threshold`` is (N,) in [0, 1], a record is called positive at or above it,
+    and NaN leaves the rates of its group undefined. ``cluster`` is (N,) patient ids. Raises ValueError for anything
+    else.
     """
-    y_true, y_score, threshold = np.asarray(y_true), np.asarray(y_score), np.asarray(threshold)
+    y_true, y_score, threshold = np.asarray(y_true), numbers("y_score", y_score), numbers("threshold", threshold)
     _require_valid(y_true, y_score, threshold, len(cluster))
     units = units_of(cluster, sensitive_features)
     has_label = y_true != UNLABELLED
     of_units = (everyone(len(units.patient)), *units.sensitive_features)
     label = _label(
         truth=y_true[has_label].astype(np.int8),
-        score=y_score[has_label].astype(np.float64),
+        score=y_score[has_label],
         threshold=threshold[has_label],
         units=replace(units, unit=units.unit[has_label]),
         of_units=of_units,
@@ -107,6 +109,8 @@ def _require_valid(y_true: NDArray[np.int8], y_score: Floats, threshold: Floats,
         raise ValueError("y_score must lie in [0, 1]; pass probabilities, not logits or percentages")
     if np.isinf(threshold).any():
         raise ValueError("threshold must be finite, or NaN where there is none; infinity calls everyone alike")
+    if ((threshold < 0) | (threshold > 1)).any():
+        raise ValueError("threshold must lie in [0, 1] as scores do; beyond, it calls everyone alike")
 
 
 def _label(

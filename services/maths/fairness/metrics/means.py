@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import numbers
 from services.maths.fairness.cells import Minimums
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.estimates import ratio_of_sums
@@ -42,7 +43,7 @@ def disaggregate_mean(
     and infinity (PSNR of identical images) are counted as excluded. ``cluster`` is (N,) patient ids. Raises ValueError
     where lengths differ.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = numbers("values", values)
     if values.shape != (len(cluster),):
         raise ValueError(f"values have shape {values.shape}, cluster has {len(cluster)} records; pass one a record")
     units = units_of(cluster, sensitive_features)

@@ -145,6 +145,11 @@ def group_tests(
     """
     if permutations < 1 or seed < 0:
         raise ValueError("permutations must be at least 1 and the seed not negative")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+    unmeasured = [key for key, _, _ in testable if key not in measured]
+    if unmeasured:
+        raise ValueError(f"nothing was measured of {unmeasured[0]!r}, which is to be tested")
     tallies = [
         _tally(block, vectors, aurocs or {}, seed, permutations) for block in blocks(measured, testable, vectors)
     ]

@@ -34,6 +34,8 @@ def westfall_young(observed: Floats, permuted: Floats) -> Floats:
     adjusted p-values never decrease along that order. NaN statistics are not tests: they get NaN and count for nothing.
     """
     observed, permuted = np.asarray(observed), np.asarray(permuted)
+    if observed.ndim != 1 or not len(permuted):
+        raise ValueError("Westfall-Young needs (M,) statistics and at least one permutation of them")
     if permuted.ndim != 2 or permuted.shape[1] != len(observed):
         raise ValueError(f"permuted has shape {permuted.shape}; it needs one column for each of {len(observed)} tests")
     adjusted = np.full(len(observed), np.nan)
@@ -57,6 +59,8 @@ def benjamini_hochberg(p: Floats) -> Floats:
     Valid for independent and positively dependent tests, which overlapping groups of one cohort are taken to be.
     """
     p = np.asarray(p)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise ValueError("p-values must be (M,) in [0, 1], or NaN where there was no test")
     adjusted = np.full(len(p), np.nan)
     tested = np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from services.maths.fairness.arguments import stream_key
 from services.maths.fairness.sums import Floats
 from services.maths.fairness.testing.vectors import Cells, PatientVectors
 
@@ -30,7 +31,7 @@ def dealt(cell: Cells, seed: int, first: int, count: int) -> Cells:
     for row, number in zip(rows, range(first, first + count), strict=True):
         row[:] = cell
         if number > 0:
-            stream = np.random.Philox(key=np.array([seed, number], dtype=np.uint64))
+            stream = np.random.Philox(key=stream_key(seed, number))
             _shuffle(row, stream.random_raw((len(cell) + 1) // 2).view(np.uint32))
     return rows
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from services.maths.fairness.arguments import numbers
 from services.maths.fairness.cells import Minimums, cell_state
 from services.maths.fairness.sums import Floats
 from services.maths.fairness.testing.families import family_of
@@ -50,9 +51,17 @@ class Assumptions:
         default_factory=lambda: {"dice": 0.15, "psnr": 3.0, "ssim_gaussian11": 0.05, "lpips": 0.05}
     )
 
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < 1 and 0 < self.auroc < 1):
+            raise ValueError("the assumed rate and AUROC must lie between 0 and 1")
+        if not (self.design_effect > 0 and all(size > 0 for size in self.spread.values())):
+            raise ValueError("the assumed design effect and spreads must be above 0")
+
 
 def critical_value(tests: int, alpha: float = ALPHA) -> float:
     """Two-sided normal quantile at alpha / tests (Bonferroni); step-down permutation needs a little less."""
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
     return float(stats.norm.isf(alpha / max(tests, 1) / 2))
 
 
@@ -83,8 +92,10 @@ def required_positives(
     leaves: rate (1 - rate) for tpr, Hanley and McNeil's with that many negatives per positive for auroc. For fpr the
     same number is that of negatives.
     """
-    if not 0 < gap < 1:
-        raise ValueError("the gap must lie between 0 and 1")
+    if not (0 < gap < 1 and 0 < power < 1):
+        raise ValueError("the gap and the power must lie between 0 and 1")
+    if not (times_larger > 0 and negatives_per_positive > 0):
+        raise ValueError("the reference group and the negatives must be more than none")
     assumed = assumed or Assumptions()
     effort = (critical_value(tests, alpha) + float(stats.norm.ppf(power))) ** 2
     factor = effort * assumed.design_effect * (1 + 1 / times_larger) / gap**2
@@ -124,9 +135,7 @@ def planned_cells(
 
     Raises ValueError when a column or a row for everyone is missing.
     """
-    missing = [name for name in MEASURES if name not in counts]
-    if missing:
-        raise ValueError(f"counts lack the columns {missing}")
+    _require_counts(counts)
     assumed, minimums = assumed or Assumptions(), minimums or Minimums()
     table = counts.reset_index(drop=True)
     everyone = _everyone(table)
@@ -155,13 +164,23 @@ def planned_cells(
     return table
 
 
+def _require_counts(counts: pd.DataFrame) -> None:
+    missing = [name for name in MEASURES if name not in counts]
+    if missing:
+        raise ValueError(f"counts lack the columns {missing}")
+    for name in MEASURES[3:]:
+        column = numbers(name, counts[name])
+        if not ((column >= 0) & (column == np.floor(column))).all():
+            raise ValueError(f"{name} must be whole numbers, none below 0")
+
+
 def _everyone(table: pd.DataFrame) -> pd.DataFrame:
     """For each row the row of everyone with the same metric and the same further columns."""
     same = [name for name in table if name not in MEASURES or name == "metric"]
     whole = table.loc[table["attribute"] == "", [*same, "records", "positives", "negatives"]]
-    merged = table[same].merge(whole, on=same, how="left", validate="many_to_one")
-    if merged["records"].isna().any():
-        raise ValueError('every metric of every label needs a row with attribute "" for everyone')
+    merged = table[same].merge(whole, on=same, how="left")
+    if len(merged) != len(table) or merged["records"].isna().any():
+        raise ValueError('every metric of every label needs one row with attribute "" for everyone')
     return merged
 
 

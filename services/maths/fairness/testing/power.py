@@ -29,6 +29,8 @@ def minimum_detectable_gap(
     """
     if not 0 < power < 1:
         raise ValueError("power must lie between 0 and 1")
+    if np.less(standard_error, 0).any():
+        raise ValueError("a standard error cannot be negative")
     return (critical + float(stats.norm.ppf(power))) * standard_error
 
 

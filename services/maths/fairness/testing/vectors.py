@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.maths.fairness.groups import Grouping
+from services.maths.fairness.groups import Grouping, numbered_patients, require_names
 
 Cells = NDArray[np.unsignedinteger]
 
@@ -66,7 +66,8 @@ def attribute_vectors(cluster: NDArray[np.generic], sensitive_features: Sequence
             raise ValueError(
                 f"attribute {grouping.attribute!r} has {len(grouping.codes)} records, cluster {len(cluster)}"
             )
-    patient_ids, patient = np.unique(cluster, return_inverse=True)
+    require_names(sensitive_features)
+    patient_ids, patient = numbered_patients(cluster)
     vector = np.zeros(len(cluster), dtype=np.int64)
     for grouping in sensitive_features:
         longer = vector * (len(grouping.groups) + 1) + grouping.codes + 1
