@@ -6,7 +6,7 @@ READY  := .venv/.ready
 DEMO_DIR := $(CURDIR)/out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-slow check protos zoo load fmt clean
+.PHONY: help setup demo up down test test-slow test-zoo check protos zoo load fmt clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,10 +33,13 @@ down: $(READY) ## stop what `make up` started, and nothing else
 
 test: $(READY) ## all tests but the slow ones; installs the real servers they need where it can
 	-@sh .ci/install-servers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not retraining"
 
-test-slow: $(READY) ## the slow tests: re-training, long kill runs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
+test-slow: $(READY) ## simulations that show coverage and error rates, under half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow --durations=0
+
+test-zoo: $(READY) ## train every shipped model again and compare its score, an hour or more
+	$(BIN)/python -m pytest -q -m retraining
 
 check: $(READY) ## formats, lints, types, layers, protos
 	$(BIN)/ruff format --check .

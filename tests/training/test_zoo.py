@@ -91,7 +91,7 @@ def test_the_zoo_is_small():
     assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < LARGEST_ZOO_BYTES
 
 
-@pytest.mark.slow
+@pytest.mark.retraining
 @pytest.mark.timeout(3600)
 def test_retraining_reaches_the_shipped_score_within_noise(zoo, recipe, tmp_path):
     run = own_run(recipe)
