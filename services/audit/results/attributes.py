@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,8 @@ def group_specs(attributes: Sequence[str], levels: Mapping[str, Sequence[str]]) 
     """Checked specs, in the order asked for. Raises UnknownAttribute or InvalidInput with the field ``attributes``."""
     specs = []
     for name in attributes:
+        if not isinstance(name, str):
+            raise InvalidInput("attributes are asked for by name", field="attributes")
         parts = tuple(part.strip() for part in name.split(","))
         for part in parts:
             if part not in levels:
@@ -47,10 +50,22 @@ def group_specs(attributes: Sequence[str], levels: Mapping[str, Sequence[str]]) 
                 raise InvalidInput(f"{MISSING!r} and {OVERALL!r} cannot be levels of {part!r}", field="attributes")
         if len(set(parts)) < len(parts):
             raise InvalidInput(f"{name!r} names an attribute twice", field="attributes")
-        specs.append(GroupSpec(",".join(parts), parts, tuple(tuple(levels[part]) for part in parts)))
+        spec = GroupSpec(",".join(parts), parts, tuple(tuple(levels[part]) for part in parts))
+        _require_distinct(spec)
+        specs.append(spec)
     if len({spec.name for spec in specs}) < len(specs):
         raise InvalidInput("the same attribute is asked for twice", field="attributes")
     return specs
+
+
+def _require_distinct(spec: GroupSpec) -> None:
+    """Two levels of one name would be one cell, and so would "a" with "b, c" and "a, b" with "c"."""
+    for part, levels in zip(spec.parts, spec.levels, strict=True):
+        if len(set(levels)) < len(levels):
+            raise InvalidInput(f"two levels of {part!r} have one name", field="levels")
+    names = [", ".join(names) for names in product(*spec.levels)]
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"two groups of {spec.name!r} have one name; rename levels with a comma", field="levels")
 
 
 def varying_patients(specs: Sequence[GroupSpec], tables: Sequence[tuple[pd.DataFrame, np.ndarray]]) -> dict[str, int]:

@@ -53,6 +53,8 @@ def prediction_rows(frame: pd.DataFrame) -> pd.DataFrame:
     threshold = _numbers(frame, "threshold", "predictions")
     if np.isinf(threshold).any():
         raise NonFinite("threshold must be a finite number or missing", field="predictions.threshold")
+    if ((threshold < 0.0) | (threshold > 1.0)).any():
+        raise OutOfRange("threshold must lie in [0, 1] as scores do, or be missing", field="predictions.threshold")
     rows["y_true"] = pd.array(np.where(given, truth, np.nan), dtype="Int8")
     rows["y_score"] = score
     rows["threshold"] = threshold
@@ -106,6 +108,31 @@ def rows_digest(rows: pd.DataFrame) -> str:
             total.update(canonical_json([name]))
             total.update(values.tobytes())
     return total.hexdigest()
+
+
+def first_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first row of each record of canonical rows, which are sorted by record."""
+    record = rows["record_id"].cat.codes.to_numpy()
+    return rows[np.r_[True, record[1:] != record[:-1]]] if len(rows) else rows
+
+
+def require_agreement(predictions: pd.DataFrame, quality: pd.DataFrame) -> None:
+    """Raise InvalidInput where the two canonical tables name another patient or attribute for the same record."""
+    if not len(predictions) or not len(quality):
+        return
+    one, other = (
+        first_rows(rows).astype({"record_id": object}).set_index("record_id") for rows in (predictions, quality)
+    )
+    shared = one.index.intersection(other.index)
+    known = set(attribute_columns(one)) & set(attribute_columns(other))
+    for name in ("patient_id", *sorted(known)):
+        ours, theirs = (table.loc[shared, name].astype(object).fillna("").to_numpy() for table in (one, other))
+        differing = int((ours != theirs).sum())
+        if differing:
+            raise InvalidInput(
+                f"{differing} of the records have another {name} in the quality rows than in the predictions",
+                field=f"quality.{name}",
+            )
 
 
 def attribute_columns(frame: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from services.audit.results.attributes import GroupSpec
+from services.audit.results.formats import first_rows
 from services.audit.results.measurements import Patients, Reading
 from services.audit.results.rows import Row
 from services.maths.fairness.groups import MISSING, Grouping
@@ -63,7 +64,7 @@ def patient_vectors(
     predictions: pd.DataFrame, quality: pd.DataFrame, specs: Sequence[GroupSpec], patients: Patients
 ) -> PatientVectors:
     """The attribute vector of every patient, from each record once, whichever table it is in."""
-    firsts = {"predictions": _first_rows(predictions), "quality": _first_rows(quality)}
+    firsts = {"predictions": first_rows(predictions), "quality": first_rows(quality)}
     seen = set(firsts["predictions"]["record_id"])
     firsts["quality"] = firsts["quality"][~firsts["quality"]["record_id"].isin(seen).to_numpy()]
     cluster = np.concatenate([patients.numbers(rows, table) for table, rows in firsts.items()])
@@ -72,12 +73,6 @@ def patient_vectors(
         parts = [spec.group(rows).codes for rows in firsts.values()]
         groupings.append(Grouping(spec.name, spec.groups, np.concatenate(parts)))
     return attribute_vectors(cluster, groupings)
-
-
-def _first_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The first row of each record of canonical rows, which are sorted by record."""
-    record = rows["record_id"].cat.codes.to_numpy()
-    return rows[np.r_[True, record[1:] != record[:-1]]] if len(rows) else rows
 
 
 def judge_cells(cells: list[Row], tests: GroupTests) -> None:

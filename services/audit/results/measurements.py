@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -11,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from services.audit.results.attributes import GroupSpec
-from services.errors import InvalidInput
+from services.errors import InvalidInput, OutOfRange
 from services.maths.fairness.cells import Minimums
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.groups import Grouping
@@ -29,6 +31,15 @@ QUALITY_TASKS = {
     "lpips_alex": "reconstruction",
     "lpips_vgg": "reconstruction",
 }
+# Smallest and largest value, with room for the last bits of single precision; identical images have an infinite PSNR.
+QUALITY_RANGES = {
+    "dice": (0.0, 1.0, "lie between 0 and 1"),
+    "psnr": (-sys.float_info.max, math.inf, "be a number of decibels, infinite only for identical images"),
+    "ssim_gaussian11": (-1.0, 1.0, "lie between -1 and 1"),
+    "lpips_alex": (0.0, sys.float_info.max, "be finite and not below 0"),
+    "lpips_vgg": (0.0, sys.float_info.max, "be finite and not below 0"),
+}
+_ROUNDING = 1e-6
 LABEL_METRICS = ("prevalence",)  # of the label itself, whatever a pipeline makes of the image
 
 
@@ -99,11 +110,13 @@ def measure_predictions(
 def measure_quality(
     rows: pd.DataFrame, pipelines: list[str], specs: Sequence[GroupSpec], patients: Patients, minimums: Minimums
 ) -> Iterator[Measurement]:
-    """Measurements by metric, sorted. Raises InvalidInput for a metric that has no definition here."""
+    """Measurements by metric, sorted. Raises InvalidInput for a metric that has no definition here and
+    OutOfRange for values that it cannot have."""
     for (name,), by_pipeline in _slices(rows, ("metric",), pipelines):
         metric, _, structure = name.partition("/")
         if metric not in QUALITY_TASKS:
             raise InvalidInput(f"unknown metric {name!r}; known: {', '.join(QUALITY_TASKS)}", field="quality.metric")
+        _require_range(metric, pd.concat(by_pipeline.values())["value"].to_numpy())
         readings = {}
         for pipeline, part in by_pipeline.items():
             means = disaggregate_mean(
@@ -115,6 +128,12 @@ def measure_quality(
             )
             readings[pipeline] = Reading(means.by, means.sums, None)
         yield Measurement(QUALITY_TASKS[metric], structure, readings)
+
+
+def _require_range(metric: str, value: NDArray[np.float64]) -> None:
+    smallest, largest, must = QUALITY_RANGES[metric]
+    if ((value < smallest - _ROUNDING) | (value > largest + _ROUNDING)).any():
+        raise OutOfRange(f"{metric} must {must}, or be missing", field="quality.value")
 
 
 def _scores(part: pd.DataFrame, specs: Sequence[GroupSpec], patients: Patients) -> Scores:

@@ -17,8 +17,9 @@ from services.audit.results.formats import (
     read_predictions,
     read_quality,
 )
+from services.audit.results.reading import read_report
 from services.audit.results.reduce import reduce
-from services.audit.results.verification import read_report, settings_of
+from services.audit.results.verification import settings_of
 from services.errors import InvalidInput
 from services.maths.canonical import digest
 
@@ -58,7 +59,11 @@ def merge_reports(sites: Sequence[Site], *, ids: Ids = "local") -> Merged:
     """
     if len(sites) < 2 or len({site.name for site in sites}) < len(sites):
         raise InvalidInput("two or more sites with names of their own are needed", field="sites")
-    reports = [read_report(site.report) for site in sites]
+    if any(not site.name or "/" in site.name for site in sites):
+        raise InvalidInput("a site's name must not be empty or hold a slash, which ends it in local ids", field="sites")
+    if ids not in ("local", "global"):
+        raise InvalidInput(f"ids must be local or global, not {ids!r}", field="ids")
+    reports = [_site_report(site) for site in sites]
     settings = _common(sites, reports)
     predictions = pd.concat([_named(read_predictions(s.predictions), s.name, ids) for s in sites], ignore_index=True)
     quality = pd.concat([_named(read_quality(s.quality), s.name, ids) for s in sites], ignore_index=True)
@@ -85,6 +90,22 @@ def merge_reports(sites: Sequence[Site], *, ids: Ids = "local") -> Merged:
     }
     report = reduce(scored, measured, provenance=provenance, **settings)
     return Merged(report, predictions_table(scored), quality_table(measured))
+
+
+def _site_report(site: Site) -> dict[str, Any]:
+    """A site's report, with the counts that are added up over sites."""
+    report = read_report(site.report)
+    cohort, refused = report["cohort"], report["provenance"].get("cohort", {}).get("refused") or {}
+    counts = [
+        cohort.get("patients"),
+        cohort.get("records"),
+        *(refused.values() if isinstance(refused, dict) else [None]),
+    ]
+    if not isinstance(cohort.get("digest"), str) or not all(isinstance(count, int) for count in counts):
+        raise InvalidInput(f"the report of {site.name!r} does not count its cohort", field="cohort")
+    if not isinstance(report["digest"], str) or "rows" not in report["provenance"]:
+        raise InvalidInput(f"the report of {site.name!r} has no digests", field="provenance.rows")
+    return report
 
 
 def _common(sites: Sequence[Site], reports: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from services.audit.results.attributes import varying_patients
 from services.audit.results.change_findings import ChangeFindings
-from services.audit.results.formats import prediction_rows, quality_rows, rows_digest
+from services.audit.results.formats import prediction_rows, quality_rows, require_agreement, rows_digest
 from services.audit.results.group_findings import GroupFindings, judge_cells, judge_gaps, patient_vectors, place
 from services.audit.results.measurements import (
     ByMetric,
@@ -22,17 +22,18 @@ from services.audit.results.measurements import (
 )
 from services.audit.results.methods import methods_block
 from services.audit.results.narrative import paragraphs
+from services.audit.results.reading import SCHEMA_VERSION
 from services.audit.results.rounding import rounded
 from services.audit.results.rows import Row, cell_rows, gap_row, reference_rows
 from services.audit.results.settings import MIN_CASES, MIN_PATIENTS, PERMUTATIONS, REPLICATES, Settings, settings
 from services.audit.results.thresholds import threshold_rows
 from services.errors import InvalidInput
 from services.maths.canonical import canonical_json, digest
-from services.maths.fairness.gaps.definitions import gaps_of
+from services.maths.fairness.gaps.definitions import DEFINITIONS, gaps_of
 from services.maths.fairness.gaps.simultaneous import standard_normals
 from services.maths.fairness.sums import Floats
 
-SCHEMA_VERSION = "2.0"
+_IN_PERCENT = [definition.metric for definition in DEFINITIONS if definition.name == "percent_max_min"]
 
 
 def reduce(
@@ -83,6 +84,7 @@ def reduce(
         software=software,
     )
     scored, measured = prediction_rows(predictions), quality_rows(quality)
+    require_agreement(scored, measured)
     origins = threshold_rows(scored, thresholds, allow_fitted=allow_fitted_thresholds)
     patients = common_patients(scored, measured)
     pipelines = _pipelines(scored, measured, baseline)
@@ -182,7 +184,7 @@ class _Body:
 
     def _note_best_means(self, at: Mapping[str, str], by: ByMetric) -> None:
         for (metric, attribute), part in by.items():
-            if attribute and part.comparable_groups:
+            if metric in _IN_PERCENT and attribute and part.comparable_groups:
                 row = {**at, "metric": metric, "attribute": attribute}
                 self._best_means[place(row)] = float(part.by_group[list(part.comparable_groups)].max())
 

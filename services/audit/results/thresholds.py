@@ -27,7 +27,8 @@ def threshold_rows(
     InvalidInput (field ``thresholds``) for an incomplete entry, and for thresholds that were fitted on the audited
     records unless ``allow_fitted``: rates at such a threshold are too good, and more so in small groups.
     """
-    statements = [_checked(entry) for entry in stated]
+    # Where two statements disagree, as those of two sites may, the one that admits to fitting is heard.
+    statements = sorted(map(_checked, stated), key=lambda entry: (not entry["fitted_on_audited"], entry["source"]))
     occurring = list(_occurring(rows))
     found = [_entry(*place, statements) for place in occurring]
     found += _of_masks(statements, {(pipeline, label) for pipeline, label, _ in occurring})
@@ -73,6 +74,12 @@ def _order(entry: Mapping[str, Any]) -> tuple[str, str, float]:
 
 def _checked(entry: Mapping[str, Any]) -> dict[str, Any]:
     for name, kind in (("pipeline", str), ("label", str), ("source", str), ("fitted_on_audited", bool)):
-        if not isinstance(entry.get(name), kind):
+        if not isinstance(entry, Mapping) or not isinstance(entry.get(name), kind):
             raise InvalidInput(f"every threshold's origin needs {name!r}", field="thresholds")
+    if not entry["source"]:
+        raise InvalidInput("a threshold's source must be said in words", field="thresholds")
+    threshold = entry.get("threshold")
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if threshold is not None and not (number and 0.0 <= threshold <= 1.0):
+        raise InvalidInput("a threshold whose origin is stated must lie in [0, 1]", field="thresholds")
     return dict(entry)

@@ -15,16 +15,11 @@ from typing import Any
 import pandas as pd
 
 from services.audit.results.formats import read_predictions, read_quality
-from services.audit.results.reduce import SCHEMA_VERSION, reduce, report_digest
-from services.errors import InvalidInput, Undecodable, UnsupportedFormat
+from services.audit.results.reading import LISTS, read_report, stated_settings
+from services.audit.results.reduce import reduce, report_digest
 
-_LISTS = ("cells", "gaps", "changes", "families")
 _OF_CELLS = ("pipeline", "task", "label", "metric", "attribute")
 _IDENTITY = ("name", *_OF_CELLS, "baseline", "candidate", "definition", "group", "reference")
-_SETTINGS = (
-    *("attributes", "baseline", "levels", "min_patients", "min_cases", "reference_groups", "thresholds"),
-    *("permutations", "replicates", "seed", "software"),
-)
 
 
 @dataclass(frozen=True)
@@ -121,31 +116,8 @@ def derive(report: Mapping[str, Any], predictions: pd.DataFrame, quality: pd.Dat
 
 def settings_of(report: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of ``reduce`` that a report states, all but ``provenance``."""
-    methods = report["methods"]
-    try:
-        settings = {key: methods[key] for key in _SETTINGS}
-    except KeyError as missing:
-        raise InvalidInput(f"the report does not state {missing}", field=f"methods.{missing.args[0]}") from missing
+    settings = stated_settings(report)
     return {**settings, "allow_fitted_thresholds": any(row["fitted_on_audited"] for row in settings["thresholds"])}
-
-
-def read_report(data: bytes) -> dict[str, Any]:
-    """A report.json of this version of the schema. Raises Undecodable or UnsupportedFormat."""
-    try:
-        plain = json.loads(data)
-    except (ValueError, RecursionError) as fault:
-        raise Undecodable("not JSON", field="report.json") from fault
-    if not isinstance(plain, dict) or not isinstance(plain.get("schema_version"), str):
-        raise Undecodable("not a report: it has no schema_version", field="report.json")
-    if plain["schema_version"].split(".")[0] != SCHEMA_VERSION.split(".", maxsplit=1)[0]:
-        raise UnsupportedFormat(
-            f"this is a report of schema {plain['schema_version']}; only {SCHEMA_VERSION} can be derived again",
-            field="report.json",
-        )
-    missing = {"digest", "methods", "provenance", *_LISTS} - set(plain)
-    if missing:
-        raise Undecodable(f"the report has no {', '.join(sorted(missing))}", field="report.json")
-    return plain
 
 
 def _differences(reported: Mapping[str, Any], derived: Mapping[str, Any]) -> Iterator[Difference]:
@@ -156,7 +128,7 @@ def _differences(reported: Mapping[str, Any], derived: Mapping[str, Any]) -> Ite
 
 def _compared(path: str, what: str, reported: Any, derived: Any) -> Iterator[Difference]:
     if isinstance(reported, Mapping) and isinstance(derived, Mapping):
-        named = what or _words(derived) if path.split("[", maxsplit=1)[0] in _LISTS else ""
+        named = what or _words(derived) if path.split("[", maxsplit=1)[0] in LISTS else ""
         for key in sorted(set(reported) | set(derived)):
             if key not in reported or key not in derived:
                 yield Difference(f"{path}.{key}", named, reported.get(key), derived.get(key), None)
