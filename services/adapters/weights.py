@@ -101,6 +101,8 @@ class ModelRecord(BaseModel):
         unknown = sorted(set(self.thresholds) - set(self.labels))
         if unknown:
             raise ValueError(f"thresholds for labels the model does not have: {unknown}")
+        if not all(0 <= threshold <= 1 for threshold in self.thresholds.values()):
+            raise ValueError("thresholds must lie in [0, 1], as the probabilities that they are compared with")
         return self
 
     @property

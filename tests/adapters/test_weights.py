@@ -100,6 +100,7 @@ def test_a_record_without_its_weights_says_so(tmp_path: Path) -> None:
         ({"backend": "triton"}, "model.yaml"),
         ({"labels": []}, "model.yaml"),
         ({"thresholds": {"well": 0.5}}, "model.yaml"),
+        ({"thresholds": {"sick": 50.0}}, "model.yaml"),
         ({"threshold_source": {"split": "the best one"}}, "threshold_source.split"),
         ({"threshold_source": {"cohort": "c0"}}, "threshold_source.split"),
         ({"input": {"channels": 0, "height": 4, "width": 4}}, "input.channels"),
