@@ -52,7 +52,7 @@ def bias_tables(reading: Reading, attributes: Sequence[str]) -> Iterator[Markup]
             notice = [threshold_notice(reading, short=True)] if at_a_threshold else []
             open_ = definition in ("eodd_half", "eop", "ser")
             title = reading.gap_title(definition, metric)
-            yield folded(element("b", title), *notice, *parts, note=words, class_="figures", open_=open_)
+            yield folded(element("b", title), *notice, *parts, note=words, class_="figures", open_=open_, printed=True)
 
 
 def _table(reading: Reading, definition: str, metric: str, words: str, attributes: Sequence[str]) -> Markup:

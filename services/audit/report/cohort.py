@@ -145,4 +145,4 @@ def _label_table(reading: Reading, given: Mapping[str, Any]) -> Iterator[Markup]
         share = f"{100 * label['positives'] / known:.1f}%" if known else NOTHING
         rows.append([label["name"], *(count(label[key]) for key in ("positives", "negatives", "missing")), share])
     columns = ["Label", "Positive", "Negative", "Missing", "Positive share"]
-    yield folded(f"{len(rows)} labels: positives, negatives, missing", table("Records", columns, rows))
+    yield folded(f"{len(rows)} labels: positives, negatives, missing", table("Records", columns, rows), printed=True)

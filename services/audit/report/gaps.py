@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from services.audit.report.figures.dumbbells import dumbbells
 from services.audit.report.findings import threshold_notice
 from services.audit.report.groups import AT_A_THRESHOLD
 from services.audit.report.legend import DUMBBELL_WORDS, pipeline_legend
-from services.audit.report.markup import Content, Markup, element, isolated
-from services.audit.report.reading import Reading, Row, relative_size, target_of
+from services.audit.report.markup import Content, Markup, element, isolated, join
+from services.audit.report.reading import QUALITY, Reading, Row, relative_size, target_of
 from services.audit.report.spelling import interval, number, p_value, signed, unit, with_unit
-from services.audit.report.tables import figure, folded, quiet, section, table
-from services.audit.report.wording import BOTH_DIRECTIONS, VERDICT, counted_verdicts, verdict_mark
+from services.audit.report.tables import figure, folded, on_screen, quiet, section, table
+from services.audit.report.wording import BOTH_DIRECTIONS, QUALITY_GAPS, VERDICT, counted_verdicts, verdict_mark
 
 _LEADING = ("eodd_half", "eop", "ser")
 _TO_REFERENCE = ("difference_to_reference", "ratio_to_reference")
@@ -53,35 +53,48 @@ def changes_section(reading: Reading) -> Markup:
 def gap_tables(reading: Reading, attributes: Sequence[str]) -> Iterator[Markup]:
     """By attribute, a folded table for each kind of gap, with its verdicts counted on the line that opens it."""
     for attribute in attributes:
-        kinds = reading.gap_kinds(attribute)
-        if kinds:
+        tables = [*_kind_tables(reading, attribute), *_reference_tables(reading, attribute)]
+        if tables:
             yield element("h3", f"Gaps by {attribute}")
-        for definition, metric in kinds:
-            rows = _gaps_of(reading, definition, metric, attribute)
-            table_ = _gap_table(reading, definition, metric, attribute, rows)
-            title = reading.gap_title(definition, metric)
-            yield folded(title, *_notice(reading, metric), table_, note=counted_verdicts(rows))
-        yield from _reference_tables(reading, attribute)
+            yield element("div", *tables, class_="folds")
+
+
+def _kind_tables(reading: Reading, attribute: str) -> Iterator[Markup]:
+    for definition, metric in reading.gap_kinds(attribute):
+        rows = _gaps_of(reading, definition, metric, attribute)
+        table_ = _gap_table(reading, definition, metric, attribute, rows)
+        title = reading.gap_title(definition, metric)
+        yield folded(title, *_notice(reading, metric), table_, note=counted_verdicts(rows))
 
 
 def change_figures(reading: Reading, attributes: Sequence[str]) -> Iterator[Markup]:
-    """Leading gaps open, the others folded, then the numbers of the changes."""
+    """Leading gaps and those that changed open, the others folded; on paper only attributes in which a gap changed."""
+    alone = len(reading.pipelines) == 1
     for attribute in attributes:
         kinds = [(d, m) for d, m in reading.gap_kinds(attribute) if m != "prevalence"]
-        leading = [kind for kind in kinds if kind[0] in _LEADING or kind == ("max_min", "auroc")]
-        others = [kind for kind in kinds if kind not in leading]
         if not kinds:
             continue
-        yield element("h3", f"By {attribute}")
-        yield element("div", *(_dumbbell(reading, d, m, attribute) for d, m in leading), class_="pairs")
-        if others:
-            drawn = element("div", *(_dumbbell(reading, d, m, attribute) for d, m in others), class_="pairs")
-            yield folded(f"Other gaps by {attribute}", drawn, class_="figures")
         rows = [row for row in reading.report["changes"] if row["attribute"] == attribute]
+        changed = {(row["definition"], row["metric"]) for row in rows if row["verdict"] == "change"}
+        block = join(*_drawn_changes(reading, attribute, kinds, changed))
+        words = f"By {attribute}: no gap was found to change; drawn in report.html."
+        yield element("h3", f"By {attribute}")
+        yield block if changed or alone else on_screen(words, block)
         if rows:
             yield folded(
                 f"Changes by {attribute} in numbers", _change_table(reading, rows), note=counted_verdicts(rows)
             )
+
+
+def _drawn_changes(
+    reading: Reading, attribute: str, kinds: Sequence[tuple[str, str]], changed: Collection[tuple[str, str]]
+) -> Iterator[Markup]:
+    leading = [kind for kind in kinds if kind[0] in _LEADING or kind == ("max_min", "auroc") or kind in changed]
+    others = [kind for kind in kinds if kind not in leading]
+    yield element("div", *(_dumbbell(reading, d, m, attribute) for d, m in leading), class_="pairs")
+    if others:
+        drawn = element("div", *(_dumbbell(reading, d, m, attribute) for d, m in others), class_="pairs")
+        yield folded(f"Other gaps by {attribute}", drawn, class_="figures")
 
 
 def _dumbbell(reading: Reading, definition: str, metric: str, attribute: str) -> Markup:
@@ -91,6 +104,8 @@ def _dumbbell(reading: Reading, definition: str, metric: str, attribute: str) ->
 
 
 def _notice(reading: Reading, metric: str) -> list[Markup]:
+    if metric in QUALITY:
+        return [quiet(QUALITY_GAPS)]
     at_a_threshold = any(part in AT_A_THRESHOLD for part in metric.split(","))
     return [threshold_notice(reading, short=True)] if at_a_threshold else []
 
@@ -154,7 +169,10 @@ def _found_table(reading: Reading) -> Markup:
         "Adj. p",
     ]
     lines = [[str(i), *_found_row(reading, gap)] for i, gap in enumerate(rows, start=1)]
-    return table("Gaps found, largest first, those of prevalence last", columns, lines, text_columns=4, class_="ranked")
+    found = table(
+        "Gaps found, largest first, those of prevalence last", columns, lines, text_columns=4, class_="ranked"
+    )
+    return join(found, quiet(QUALITY_GAPS)) if any(gap["metric"] in QUALITY for gap in rows) else found
 
 
 def _found_row(reading: Reading, gap: Row) -> list[Content]:

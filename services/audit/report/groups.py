@@ -8,11 +8,11 @@ from services.audit.report.figures.forest import ForestRow, forest_panel, group_
 from services.audit.report.figures.heat_map import heat_map
 from services.audit.report.findings import threshold_notice
 from services.audit.report.legend import FOREST_WORDS, heat_legend, pipeline_legend
-from services.audit.report.markup import Content, Markup, element
+from services.audit.report.markup import Content, Markup, element, join
 from services.audit.report.reading import EVERYONE, MISSING, QUALITY, Reading, Row, Target
 from services.audit.report.spelling import NOTHING, count, interval, number, p_value, signed, unit
-from services.audit.report.tables import figure, folded, grouped_table, panels, quiet, section, stacked
-from services.audit.report.wording import counted_verdicts, verdict_mark
+from services.audit.report.tables import figure, folded, grouped_table, on_screen, panels, quiet, section, stacked
+from services.audit.report.wording import QUALITY_GAPS, counted_verdicts, verdict_mark
 
 # Open on arrival; the others are one click away.
 _LEADING = ("auroc", "dice", "psnr")
@@ -35,9 +35,13 @@ def forests(reading: Reading, attributes: Sequence[str], *, leading: Sequence[st
             continue
         title = reading.metric_title(metric)
         notice = threshold_notice(reading, short=True) if metric in AT_A_THRESHOLD else Markup("")
+        notice = quiet(QUALITY_GAPS) if metric in QUALITY else notice
         verdicts = [c for c in reading.report["cells"] if c["metric"] == metric and c["attribute"] in attributes]
         note = counted_verdicts(verdicts)
-        yield folded(element("b", title), notice, *blocks, note=note, class_="figures", open_=metric in leading)
+        printed = any(reading.found(metric, attribute) for attribute in attributes)
+        open_ = metric in leading
+        head = element("b", title)
+        yield folded(head, notice, *blocks, note=note, class_="figures", open_=open_, printed=printed)
 
 
 def heat_section(reading: Reading) -> Markup:
@@ -58,7 +62,7 @@ def heat_maps(reading: Reading, attributes: Sequence[str]) -> Iterator[Markup]:
             title = f"{reading.metric_title(metric)} of each group minus everyone"
             notice = threshold_notice(reading, short=True) if metric in AT_A_THRESHOLD else Markup("")
             row = element("div", *maps, class_="maps")
-            yield folded(element("b", title), notice, row, class_="figures", open_=not shown)
+            yield folded(element("b", title), notice, row, class_="figures", open_=not shown, printed=True)
             shown += 1
 
 
@@ -96,16 +100,15 @@ def _metric_blocks(reading: Reading, metric: str, attributes: Sequence[str]) -> 
         if len(targets) == 1:
             drawn += figures
         else:
-            yield element("h4", f"{reading.metric_title(metric)} by {attribute}")
-            yield panels(*figures)
-        if len(targets) > 1:
-            yield folded(
-                f"{reading.metric_title(metric)} by {attribute} in numbers", numbers_table(reading, metric, attribute)
-            )
+            title = f"{reading.metric_title(metric)} by {attribute}"
+            numbers = folded(f"{title} in numbers", numbers_table(reading, metric, attribute))
+            block = join(element("h4", title), panels(*figures), numbers)
+            shown = reading.found(metric, attribute)
+            yield block if shown else on_screen(f"{title}: no gap found; drawn in report.html.", block)
     if drawn:
         yield panels(*drawn)
-        numbers = (numbers_table(reading, metric, attribute) for attribute in attributes)
-        yield folded(f"{reading.metric_title(metric)} in numbers", *numbers)
+        tables = (numbers_table(reading, metric, attribute) for attribute in attributes)
+        yield folded(f"{reading.metric_title(metric)} in numbers", *tables)
 
 
 def _panel(

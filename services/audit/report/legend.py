@@ -27,7 +27,7 @@ FOREST_WORDS = (
 DUMBBELL_WORDS = (
     "left: gaps joined where the same groups entered both",
     "grey tick: the gap to expect from chance alone",
-    "right: change with its paired interval, filled where it is told from chance",
+    "right: change with its paired interval, filled where it is more than chance",
 )
 
 

@@ -65,7 +65,7 @@ def _thresholds(reading: Reading) -> Iterator[Markup]:
     fitted = reading.fitted_thresholds()
     yield threshold_notice(reading)
     title = f"{len(rows)} operating thresholds and where they come from"
-    yield folded(title, table("Thresholds", columns, rows, text_columns=3), open_=bool(fitted))
+    yield folded(title, table("Thresholds", columns, rows, text_columns=3), open_=bool(fitted), printed=bool(fitted))
 
 
 def _rules(reading: Reading) -> Iterator[Markup]:
@@ -79,13 +79,14 @@ def _rules(reading: Reading) -> Iterator[Markup]:
         for key, text in methods.items()
         if isinstance(text, str) and key != "baseline"
     ]
-    yield folded("Settings and rules", _list(dict(settings)), _list(dict(rules)))
+    yield folded("Settings and rules", _list(dict(settings)), _list(dict(rules)), printed=True)
     cards = [methods["metrics"][metric] for metric in reading.metrics if metric in methods["metrics"]]
     cards += list(methods["gaps"].values())
     yield folded(
         "Metric cards",
         element("div", *map(_card, cards), class_="cards"),
         note=f"{len(cards)}: formula, equality, source",
+        printed=True,
     )
 
 

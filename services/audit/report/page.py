@@ -39,6 +39,11 @@ _CONTENTS = {
     "provenance": "Provenance",
 }
 
+_ON_PAPER = (
+    "On paper: what was found, the drawings behind it, and the methods. What is only named here opens in report.html "
+    "on screen; every number is in report.json, and the rows behind it in predictions.parquet and quality.parquet."
+)
+
 # Control characters and lone surrogates are neither HTML nor UTF-8.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -90,7 +95,8 @@ def _header(reading: Reading) -> Markup:
     facts += [("Made", envelope["create_time"])] if envelope.get("create_time") else []
     listed = (join(element("dt", key), element("dd", isolated(value))) for key, value in facts)
     digest = element("p", "Report ", element("code", report["digest"]), f" · schema {report['schema_version']}")
-    return element("header", element("h1", _title(reading)), element("dl", *listed, class_="facts"), digest)
+    paper = element("p", _ON_PAPER, class_="on-paper")
+    return element("header", element("h1", _title(reading)), element("dl", *listed, class_="facts"), digest, paper)
 
 
 def _contents(sections: Markup) -> Markup:

@@ -62,7 +62,7 @@ def _forests(reading: Reading) -> Markup:
             cells = ((reading.target_title(target), reading.cells(target, metric, EVERYONE)) for target in targets)
             rows = [ForestRow(name, found) for name, found in cells if found]
             title = f"{reading.metric_title(metric)} over everyone"
-            drawn.append(figure(title, forest_panel(f"{title}, by label", rows, shared_scale(rows))))
+            drawn.append(figure(title, forest_panel(f"{title}, by label", rows, shared_scale(rows), long_names=True)))
     return panels(*drawn) if drawn else Markup("")
 
 

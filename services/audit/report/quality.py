@@ -9,7 +9,7 @@ from services.audit.report.markup import Content, Markup, element
 from services.audit.report.reading import QUALITY, Reading
 from services.audit.report.spelling import NOTHING, interval, number, p_value, unit
 from services.audit.report.tables import folded, quiet, section, table
-from services.audit.report.wording import VERDICT, verdict_mark
+from services.audit.report.wording import QUALITY_GAPS, VERDICT, verdict_mark
 
 
 def quality_section(reading: Reading) -> Markup:
@@ -17,10 +17,7 @@ def quality_section(reading: Reading) -> Markup:
     metrics = [metric for metric in reading.metrics if metric in QUALITY]
     if not metrics:
         return Markup("")
-    words = (
-        "Means over images, each against its original. Group means follow what is in the images as well as how well "
-        "they were reconstructed. Percent: of the best group's mean."
-    )
+    words = "Means over images, each against its original. Percent: of the best group's mean. " + QUALITY_GAPS
     return section("Image quality", "quality", quiet(words), *(part for m in metrics for part in _metric(reading, m)))
 
 

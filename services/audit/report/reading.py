@@ -12,6 +12,7 @@ Target = tuple[str, str]
 EVERYONE = ("", "overall")
 MISSING = "(missing)"
 COMPARED = ("ok", "wide")
+FOUND = ("gap", "change")
 DEFAULT_TOLERANCE = 0.05
 _TITLES = {
     "auroc": "AUROC",
@@ -38,6 +39,7 @@ _TITLES = {
     "ratio_to_reference": "Ratio",
     "overall": "Overall",
 }
+_TASKS = {"reconstruction": "Image quality", "segmentation": "Segmentation", "classification": "Classification"}
 QUALITY = ("psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg")
 _OF_A_METRIC = ("max_min", "percent_max_min", "between_group_sd", "difference_to_reference", "ratio_to_reference")
 RATIOS = ("ser", "ratio_to_reference")
@@ -61,6 +63,8 @@ class Reading:
         self._changes = {(c["candidate"], *_target(c), *_kind(c)): c for c in report["changes"]}
         labels = {_target(c) for c in report["cells"]}
         self._shared = {label for _, label in labels if label and sum(label == other for _, other in labels) > 1}
+        rows = (row for kind in ("cells", "gaps") for row in report[kind] if row["verdict"] in FOUND)
+        self._found = {(metric, row["attribute"]) for row in rows for metric in row["metric"].split(",")}
         self._metric_targets = _targets_by(report["cells"], lambda c: c["metric"])
         self._gap_targets = _targets_by(self._gaps.values(), lambda g: (g["definition"], g["metric"], g["attribute"]))
 
@@ -121,7 +125,12 @@ class Reading:
     def target_title(self, target: Target) -> str:
         """A label's name, with the task where two tasks share it; the task's where there is no label."""
         task, label = target
-        return f"{label} ({task})" if label in self._shared else label or task
+        title = _TASKS.get(task, task)
+        return f"{label} ({title.lower()})" if label in self._shared else label or title
+
+    def found(self, metric: str, attribute: str) -> bool:
+        """Whether a gap between the attribute's groups was found in the metric."""
+        return (metric, attribute) in self._found
 
     def fitted_thresholds(self) -> list[Row]:
         """Thresholds that were fitted on the cohort that they are judged on."""
@@ -131,6 +140,11 @@ class Reading:
 def target_of(row: Row) -> Target:
     """(task, label) of a cell, gap or change."""
     return row["task"], row["label"]
+
+
+def is_overall(row: Row) -> bool:
+    """Whether a change is one of everyone's value, not of a gap between groups."""
+    return bool(row.get("definition") == "overall")
 
 
 def relative_size(reading: Reading, row: Row) -> float:

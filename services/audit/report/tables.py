@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from services.audit.report.markup import Content, Markup, element, join
 
@@ -48,11 +49,28 @@ def stacked(above: Content, below: Content) -> Markup:
     return join(above, element("small", below))
 
 
-def folded(summary: Content, *content: Content, note: Content = "", class_: str = "", open_: bool = False) -> Markup:
-    """Content behind a line that opens it; on paper it is always open."""
+def folded(
+    summary: Content,
+    *content: Content,
+    note: Content = "",
+    class_: str = "",
+    open_: bool = False,
+    printed: bool = False,
+) -> Markup:
+    """Content behind a line that opens it. ``open_`` is for the screen, ``printed`` for paper.
+
+    On paper what is not printed keeps its line, which says where the content is; what a reader opened by hand is
+    printed too.
+    """
     line = element("summary", summary, *([" ", element("small", note)] if note else []))
     opened = {"open": "open"} if open_ else {}
-    return element("details", line, *content, class_=class_, **opened)
+    on_paper = "printed" if printed else "on-screen" if open_ else ""
+    return element("details", line, *content, class_=f"{class_} {on_paper}".strip(), **opened)
+
+
+def on_screen(words: Content, *content: Content) -> Markup:
+    """Content that is not printed; paper has ``words`` in its place."""
+    return join(element("div", *content, class_="on-screen"), element("p", words, class_="on-paper"))
 
 
 def figure(caption: Content, *content: Content, class_: str = "") -> Markup:
@@ -76,9 +94,13 @@ def quiet(*words: Content) -> Markup:
 
 
 def _lines(rows: Iterable[Cells]) -> Iterator[Markup]:
-    """Rows; one that begins as the row above it is marked, so that a repeated name can step back."""
-    above: Content | None = None
-    for first, *others in rows:
-        repeated = {"class_": "again"} if first == above else {}
-        yield element("tr", element("th", first, scope="row"), *(element("td", cell) for cell in others), **repeated)
-        above = first
+    """Rows; those that begin alike share one heading, and all but the first of them are one cell shorter."""
+    for first, run in groupby(rows, key=lambda row: row[0]):
+        alike = list(run)
+        spans: dict[str, str | float] = {"scope": "row"}
+        if len(alike) > 1:
+            spans = {"scope": "rowgroup", "rowspan": len(alike)}
+        for i, row in enumerate(alike):
+            heading = [] if i else [element("th", first, **spans)]
+            cells = (element("td", cell) for cell in row[1:])
+            yield element("tr", *heading, *cells, class_="more" if i else "")

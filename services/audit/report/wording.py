@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from services.audit.report.markup import Markup, element, isolated, join
-from services.audit.report.reading import RATIOS, Reading, Row
+from services.audit.report.reading import FOUND, RATIOS, Reading, Row
 from services.audit.report.spelling import (
     NOTHING,
     interval,
@@ -25,14 +25,13 @@ VERDICTS = {
     "insufficient_evidence": "insufficient evidence",
     None: "not tested",
 }
-FOUND = ("gap", "change")
 _COLOURS: dict[str | None, str] = {"gap": "yes", "change": "yes", "no_gap_shown": "no", "no_change_shown": "no"}
 _FAMILIES = {
     "primary": "Groups and gaps, single attributes (primary)",
     "exploratory": "Groups and gaps, intersections (exploratory)",
     "cohort": "Prevalence (who was imaged, not how a model reads)",
     "changes": "Changes from the baseline",
-    "changes_exploratory": "Changes from the baseline, intersections (exploratory)",
+    "changes_exploratory": "Changes of gaps between groups, intersections (exploratory)",
 }
 
 
@@ -53,6 +52,11 @@ BOTH_DIRECTIONS = (
     "Where groups are nearly equal before the change it is unknown which pair leads afterwards, and the interval of a "
     "gap's change holds both directions: it can reach across zero although the test, which swaps the pipelines within "
     "patients, finds a change."
+)
+NOT_ADJUSTED = "not adjusted for view, body size or scanner"
+QUALITY_GAPS = (
+    f"Gaps in image quality are {NOT_ADJUSTED}: they may follow what is in the images (age, build, device) rather than "
+    "how well they were reconstructed."
 )
 VERDICT = element("span", "Verdict", class_="v-head")
 """The heading of a column of verdicts: aligned as they are."""

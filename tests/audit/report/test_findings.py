@@ -1,6 +1,7 @@
 """What was found, and who was audited: nothing left out, nothing said that was not tested."""
 
 import copy
+import re
 
 from services.audit.report import render_report
 from services.audit.report.spelling import number, p_words
@@ -32,10 +33,76 @@ def test_findings_come_largest_first_in_tolerances_of_their_metric(report):
 
 def test_nothing_found_says_what_could_have_been_found():
     told = words(section(render_report(ReportSample(finding=False).report()), "found"))
-    assert "No gap between groups was told from chance" in told
+    assert "No gap between groups was found." in told
+    assert "No candidate was found to change a gap." in told
     assert "not evidence of equality" in told
     assert "What could have been found" in told
     assert number(0.07) in told
+
+
+def test_the_headline_counts_comparisons_in_plain_words(report, page):
+    told = words(section(page, "found"))
+    rows = [row for row in (*report["cells"], *report["gaps"]) if row["family"] == "primary" and row["verdict"]]
+    counts = [sum(row["verdict"] == v for row in rows) for v in ("gap", "no_gap_shown", "insufficient_evidence")]
+    found, none, few = counts
+    assert sum(counts) == len(rows)
+    assert f"{found} of {len(rows)} primary comparisons differ by more than chance; {none} show no gap" in told
+    assert f"{few} have too little data to tell." in told
+    gaps = [change for change in report["changes"] if change["attribute"] in ("sex", "age")]
+    assert f"2 of {len(gaps)} changes of gaps differ by more than chance" in told
+
+
+def test_one_finding_is_told_in_the_singular(report):
+    changed = copy.deepcopy(report)
+    found = [row for row in (*changed["cells"], *changed["gaps"]) if row["verdict"] == "gap"]
+    for row in found[1:]:
+        row["verdict"] = "insufficient_evidence"
+    told = words(section(render_report(changed), "found"))
+    assert "were found in 1 place. 1 of 136 primary comparisons differs by more than chance" in told
+
+
+def test_changes_of_gaps_come_first_and_apart_from_changes_for_everyone(report):
+    changed = copy.deepcopy(report)
+    overall = [change for change in changed["changes"] if change["definition"] == "overall"]
+    for change in overall:
+        change["verdict"] = "change"
+    found = section(render_report(changed), "found")
+    told = words(found)
+    gaps = told.index("Changes of gaps between groups: 2 findings in 2 places")
+    everyone = told.index(f"Changes for everyone: {len(overall)} findings in 6 places")
+    assert gaps < everyone
+    assert "over everyone" not in told[gaps:everyone]
+    assert told[everyone:].count("over everyone") == len(overall)
+    assert f"<td>values for everyone</td><td><b>{len(overall)}</b></td>" in found
+    assert "<td>gaps between groups</td><td><b>2</b></td>" in found
+
+
+def test_many_changes_for_everyone_are_folded(report):
+    changed = ReportSample(labels=tuple(f"Label {i}" for i in range(7))).report()
+    for change in changed["changes"]:
+        change["verdict"] = "change" if change["definition"] == "overall" else "insufficient_evidence"
+    found = section(render_report(changed), "found")
+    assert re.search(r'<details class="printed"><summary><b>Changes for everyone: ', found)
+    assert "<h3>Changes" not in found
+
+
+def test_rows_without_a_label_are_named_in_words(report):
+    changed = copy.deepcopy(report)
+    for cell in changed["cells"]:
+        if cell["task"] in ("reconstruction", "segmentation") and cell["group"] == "Female":
+            cell.update(verdict="gap", family="primary", p_adjusted=0.004)
+    page = render_report(changed)
+    told = words(section(page, "found"))
+    assert "Image quality · by sex · unet not adjusted for view, body size or scanner" in told
+    assert "Segmentation · by sex · unet" in told
+    assert not re.search(r">\s*(reconstruction|segmentation)\b", page)
+
+
+def test_gaps_in_image_quality_are_said_not_to_be_adjusted(page):
+    caution = "not adjusted for view, body size or scanner"
+    assert caution in section(page, "quality")
+    assert section(page, "gaps").count(caution) == 2 * 2
+    assert caution not in words(section(render_report(ReportSample(quality=False).report()), "gaps"))
 
 
 def test_an_interval_across_zero_beside_a_change_is_explained(report, page):
@@ -49,7 +116,7 @@ def test_an_interval_across_zero_beside_a_change_is_explained(report, page):
 def test_nothing_tested_is_not_called_nothing_found():
     told = words(section(render_report(ReportSample(undefined=True).report()), "found"))
     assert "Nothing was tested" in told
-    assert "No gap between groups was told from chance" not in told
+    assert "No gap between groups was found" not in told
 
 
 def test_verdicts_are_counted_by_family(report, page):

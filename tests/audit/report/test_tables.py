@@ -9,6 +9,7 @@ from services.audit.report import render_report
 from services.audit.report.bias_tables import nearest_to_equal
 from services.audit.report.markup import Markup, element, share_styles
 from services.audit.report.spelling import interval, number, p_value, signed, stars
+from services.audit.report.tables import table
 from tests.audit.report.pages import section, words
 
 
@@ -50,6 +51,17 @@ def test_bias_tables_hold_value_change_error_bold_and_stars(page):
 )
 def test_bold_is_the_gap_nearest_to_equality_as_printed(values, definition, bold):
     assert nearest_to_equal(values, definition) == bold
+
+
+def test_a_repeated_first_cell_spans_its_rows():
+    drawn = table("c", ["A", "B"], [["x", 1], ["x", 2], ["y", 3], ["x", 4]], text_columns=2)
+    body = re.findall(r"<tr.*?</tr>", drawn)[1:]
+    assert body == [
+        '<tr><th scope="rowgroup" rowspan="2">x</th><td>1</td></tr>',
+        '<tr class="more"><td>2</td></tr>',
+        '<tr><th scope="row">y</th><td>3</td></tr>',
+        '<tr><th scope="row">x</th><td>4</td></tr>',
+    ]
 
 
 def test_small_groups_are_listed_with_what_they_lack(page):

@@ -107,7 +107,7 @@ def _joined(row: Pair) -> bool:
 
 
 def _draw_changes(plot: Plot, rows: Sequence[Pair]) -> None:
-    """Changes with their intervals: filled where they are told from chance."""
+    """Changes with their intervals: filled where they are more than chance."""
     for series in sorted({row.series for row in rows}):
         mine = [(i, row.change) for i, row in enumerate(rows) if row.series == series and row.change is not None]
         known = [(i, change) for i, change in mine if change["estimate"] is not None]

@@ -22,6 +22,8 @@ from services.audit.report.spelling import clipped, count
 _NAME, _PLOT, _PATIENTS, _POSITIVES, _STATE = 96.0, 132.0, 46.0, 36.0, 58.0
 _HEAD, _FOOT, _GAP = 18.0, 20.0, 8.0
 _STEP = 5.5
+# What a state of two or four letters leaves of its column, for names that need it.
+_SPARE = 32.0
 
 
 @dataclass(frozen=True)
@@ -52,21 +54,31 @@ def shared_scale(rows: Sequence[ForestRow]) -> tuple[float, float]:
 
 
 def forest_panel(
-    title: str, rows: Sequence[ForestRow], scale: tuple[float, float], *, reference: float | None = None
+    title: str,
+    rows: Sequence[ForestRow],
+    scale: tuple[float, float],
+    *,
+    reference: float | None = None,
+    long_names: bool = False,
 ) -> Markup:
-    """One panel. ``reference`` is the dashed line: the baseline's value over everyone."""
+    """One panel. ``reference`` is the dashed line: the baseline's value over everyone.
+
+    ``long_names`` gives names what short states leave; panels that stand under each other line up without it.
+    """
+    spare = _SPARE if long_names and all(len(state_words(row.cells)) <= 4 for row in rows) else 0.0
+    names = _NAME + spare
     most = max((len(row.cells) for row in rows), default=1)
     height = max(1, len(rows)) * max(17.0, most * _STEP + 6)
-    width = _NAME + _PLOT + _GAP + _PATIENTS + _POSITIVES + _STATE
+    width = names + _PLOT + _GAP + _PATIENTS + _POSITIVES + _STATE - spare
     figure = blank_figure(width, _HEAD + height + _FOOT)
-    plot = Plot(figure, (_NAME, _HEAD, _PLOT, height), scale, len(rows))
+    plot = Plot(figure, (names, _HEAD, _PLOT, height), scale, len(rows))
     plot.scale()
     if reference is not None and scale[0] <= reference <= scale[1]:
         plot.upright(reference, ink("quiet"), dashed=True)
     offset = _STEP / (height / max(1, len(rows)))
     for series in dict.fromkeys(i for row in rows for i, _ in row.cells):
         _draw_series(plot, rows, series, offset, scale)
-    _write_words(plot, rows)
+    _write_words(plot, rows, names)
     return inline_svg(figure, title, _in_words(rows))
 
 
@@ -98,7 +110,7 @@ def _draw_series(plot: Plot, rows: Sequence[ForestRow], series: int, offset: flo
     plot.marks(marks[False], colour, series_marker(series), 4.6, fill=ink("paper"), edge=1.1)
 
 
-def _write_words(plot: Plot, rows: Sequence[ForestRow]) -> None:
+def _write_words(plot: Plot, rows: Sequence[ForestRow], names: float) -> None:
     """Names on the left; patients, positives and state on the right, with their headings."""
     patients = _PLOT + _GAP + _PATIENTS
     positives = patients + _POSITIVES
@@ -107,7 +119,7 @@ def _write_words(plot: Plot, rows: Sequence[ForestRow]) -> None:
     plot.heading(positives, "pos.", "right")
     plot.heading(state, "state")
     for i, row in enumerate(rows):
-        plot.words((-10, i), clipped(row.name, 60), "right", size=FONT - 0.5, colour="ink", room=_NAME - 10)
+        plot.words((-10, i), clipped(row.name, 60), "right", size=FONT - 0.5, colour="ink", room=names - 10)
     for i, row in enumerate(rows):
         first = row.cells[0][1]
         plot.words((patients, i), count(first["patients"]), "right", size=SMALL + 0.5)
