@@ -29,7 +29,7 @@ from services.maths.fairness.groups import OVERALL as EVERYONE
 from services.maths.fairness.groups import everyone
 from services.maths.fairness.sums import Floats
 from services.maths.fairness.testing.families import FALSE_DISCOVERY, STEP_DOWN
-from services.maths.fairness.testing.multiplicity import benjamini_hochberg, westfall_young
+from services.maths.fairness.testing.multiplicity import PooledNull, benjamini_hochberg, westfall_young
 from services.maths.fairness.testing.power import minimum_detectable_gap
 from services.maths.fairness.testing.verdicts import ALPHA, change_verdict, tolerance
 
@@ -58,6 +58,7 @@ class ChangeFindings:
         self._patients = patients
         self._normals = normals
         self._tested: dict[str, list[_Tested]] = {PRIMARY: [], EXPLORATORY: []}
+        self._pooled = PooledNull()
         self.rows: list[Row] = []
 
     @cached_property
@@ -101,7 +102,8 @@ class ChangeFindings:
                 adjusted = westfall_young(_short_of_ties(tested), permuted)
                 critical = float(np.quantile(permuted.max(axis=1), 1 - ALPHA))
             else:
-                adjusted = benjamini_hochberg(p)
+                sharpened = self._pooled.sharpened(p, _statistics(tested), self._settings.permutations)
+                adjusted = np.maximum(benjamini_hochberg(sharpened), p)
                 found = int((adjusted <= ALPHA).sum())
                 critical = float(stats.norm.isf(min(ALPHA * (found + 1) / len(p), ALPHA) / 2))
             for entry, value in zip(tested, adjusted.tolist(), strict=True):
@@ -134,6 +136,8 @@ class ChangeFindings:
             return
         family = EXPLORATORY if "," in change.attribute else PRIMARY
         permuted = change.permuted if family == PRIMARY else None
+        if family == EXPLORATORY and change.permuted is not None:
+            self._pooled.add(change.permuted.astype(np.float64))
         self._tested[family].append(_Tested(row, float(change.statistic or 0.0), permuted))
 
     def _replicates(self, scores: Scores | None) -> Replicates | None:
@@ -191,7 +195,11 @@ def _short_of_ties(tested: Sequence[_Tested]) -> Floats:
     Ties are the rule here, not the exception: with two groups whose order the pipelines reverse, every swap beyond a
     certain size gives exactly the observed change.
     """
-    return np.abs([entry.statistic for entry in tested]) * (1.0 - 1e-6)
+    return np.abs(_statistics(tested)) * (1.0 - 1e-6)
+
+
+def _statistics(tested: Sequence[_Tested]) -> Floats:
+    return np.array([entry.statistic for entry in tested])
 
 
 def _permuted(entry: _Tested) -> Floats:

@@ -17,10 +17,11 @@ from services.maths.fairness.sums import Floats, PatientSums
 from services.maths.fairness.testing.mean_tests import MeanNull, mean_null, mean_statistics, pairwise_statistics
 from services.maths.fairness.testing.permutation import Features
 from services.maths.fairness.testing.score_tests import (
-    POSITIVES,
     SCORE_METRICS,
     LabelSums,
     ScoreNull,
+    from_average,
+    own_auroc_variance,
     score_null,
     score_statistics,
 )
@@ -73,26 +74,37 @@ class Block:
         """(tests,) standard errors of the tests from the (1, G, F) sums of the data."""
         return np.concatenate([self._metric(metric, sums)[1][0, groups, keys] for metric, groups, keys in self.places])
 
-    def within_groups(self, aurocs: Mapping[CellKey, float], sums: Floats, vectors: PatientVectors) -> dict[int, float]:
-        """By test, a group's own AUROC minus the average of its attribute's groups, weighted by positives.
+    def within_groups(
+        self, aurocs: Mapping[CellKey, float], sums: Floats, vectors: PatientVectors
+    ) -> dict[int, tuple[float, float]]:
+        """By test, a group's own AUROC minus the average of its attribute's groups, and its error under the null.
+
+        Groups weigh by precision: with v the null variance of a group's own AUROC, the difference has the variance
+        v - 1 / Σ (1 / v), the group being part of the average. The variance of a group minus everyone will not do:
+        where prevalence differs, a group of many positives and few negatives has an uncertain AUROC of its own, but
+        the comparison of its records with everyone's hardly shows it.
 
         Tests without a value, or with values of fewer than two groups, are left out.
         """
-        differences: dict[int, float] = {}
+        found: dict[int, tuple[float, float]] = {}
+        if not aurocs or isinstance(self.null, MeanNull):
+            return found
+        variance = own_auroc_variance(self.null, sums)[0]
         known: dict[tuple[Key, str], dict[str, float]] = {}
         for (key, _, attribute, group), value in aurocs.items():
             known.setdefault((key, attribute), {})[group] = value
-        for test, (key, metric, attribute, group) in enumerate(self.tests):
-            values = known.get((key, attribute), {})
-            if metric == "auroc" and group in values and len(values) > 1:
-                first, levels = vectors.columns(attribute).start, _levels(attribute, vectors)
-                column = POSITIVES * len(self.keys) + self.keys.index(key)
-                positives = [sums[0, first + levels.index(name), column] for name in values]
-                average = (
-                    float(np.average(list(values.values()), weights=positives)) if sum(positives) else values[group]
-                )
-                differences[test] = values[group] - average
-        return differences
+        test_of = {test: place for place, test in enumerate(self.tests)}
+        for (key, attribute), values in known.items():
+            own = {name: test_of[test] for name in values if (test := (key, "auroc", attribute, name)) in test_of}
+            if not own or len(values) < 2:
+                continue
+            first, levels = vectors.columns(attribute).start, _levels(attribute, vectors)
+            rows = [first + levels.index(name) for name in values]
+            differences = from_average(np.array(list(values.values())), variance[rows, self.keys.index(key)])
+            for name, *contrast in zip(values, *differences, strict=True):
+                if name in own:
+                    found[own[name]] = (float(contrast[0]), float(contrast[1]))
+        return found
 
     def _metric(self, metric: str, sums: Floats) -> tuple[Floats, Floats]:
         if isinstance(self.null, MeanNull):

@@ -1,7 +1,8 @@
 """Every test of an audit, in families that are controlled together.
 
     primary       AUROC, TPR, FPR and image metrics by single attributes: family-wise error, step-down maxT
-    exploratory   the same by intersections of attributes: false discovery rate
+    exploratory   the same by intersections of attributes: false discovery rate, p-values beyond the number of
+                  permutations from the family's pooled null
     cohort        prevalence by all attributes: family-wise error; a finding about the patients, not about the model
 
 All labels, metrics and pipelines handed in share one stream of permutations (common random numbers), so that step-down
@@ -19,7 +20,7 @@ from scipy import stats
 
 from services.maths.fairness.sums import Floats, PatientSums
 from services.maths.fairness.testing.contrasts import Block, CellKey, GapKey, Key, Testable, blocks
-from services.maths.fairness.testing.multiplicity import at_least, benjamini_hochberg, westfall_young
+from services.maths.fairness.testing.multiplicity import PooledNull, at_least, benjamini_hochberg, westfall_young
 from services.maths.fairness.testing.permutation import dealt, group_sums
 from services.maths.fairness.testing.vectors import PatientVectors
 from services.maths.fairness.testing.verdicts import ALPHA
@@ -39,7 +40,7 @@ class CellTest:
 
     ``statistic`` is positive where the group's metric is above everyone's and about standard normal under the null;
     ``standard_error`` is that of the difference in the metric's units (under the null for score tests);
-    ``p_value`` the cell's own two-sided permutation p, ``p_adjusted`` the one within the family.
+    ``p_value`` the cell's own two-sided permutation p, ``p_adjusted`` the one within the family, never below it.
     """
 
     family: str
@@ -91,13 +92,17 @@ class GroupTests:
 
 @dataclass(frozen=True)
 class _Tally:
-    """The tests of one block after all permutations: (M,) each, but ``permuted`` (B, M of the step-down families)."""
+    """The tests of one block after all permutations: (M,) each, but ``permuted`` (B, M of the step-down families).
+
+    ``pooled`` has the permuted statistics of all others.
+    """
 
     tests: list[CellKey]
     observed: Floats
     standard_error: Floats
     p_value: Floats
     permuted: NDArray[np.float64]
+    pooled: PooledNull
     gaps: dict[GapKey, tuple[tuple[str, ...], float]]
 
 
@@ -135,7 +140,7 @@ def group_tests(
         seed: permutation b depends on (seed, b) alone.
         permutations: B; the smallest p-value is 1 / (B + 1).
         aurocs: the AUROC within each comparable group. With them the observed contrast is a group's own AUROC minus the
-            average of the attribute's groups, weighted by positives; without them its first-order value, which sets
+            average of the attribute's groups, weighted by precision; without them its first-order value, which sets
             records against those of all groups and takes a group whose scores are all shifted, positives and negatives
             alike, for one that ranks worse. Permuted contrasts are first-order ones either way.
 
@@ -176,15 +181,17 @@ def family_of(metric: str, attribute: str) -> str:
 def _tally(
     block: Block, vectors: PatientVectors, aurocs: Mapping[CellKey, float], seed: int, permutations: int
 ) -> _Tally:
-    """Run all permutations of one block; only step-down families keep every permuted statistic."""
+    """Run all permutations of one block; step-down families keep every permuted statistic, others pool them."""
     data = group_sums(block.features, dealt(vectors.cell, seed, 0, 1), vectors)
     signed, error, count = block.statistics(data)[0], block.standard_errors(data), len(block.tests)
-    for test, difference in block.within_groups(aurocs, data, vectors).items():
-        signed[test] = difference / error[test] if error[test] > 0 else 0.0
+    for test, (difference, own) in block.within_groups(aurocs, data, vectors).items():
+        signed[test], error[test] = (difference / own if own > 0 else 0.0), own
     observed = np.abs(signed)
     gap_columns = [columns for _, columns in block.gaps.values()]
     gap_observed = np.array([observed[columns].max() for columns in gap_columns])
-    kept = np.flatnonzero([family_of(metric, attribute) != EXPLORATORY for _, metric, attribute, _ in block.tests])
+    families = [family_of(metric, attribute) for _, metric, attribute, _ in block.tests]
+    kept = np.flatnonzero([family != EXPLORATORY for family in families])
+    others, pooled = np.flatnonzero([family == EXPLORATORY for family in families]), PooledNull()
     permuted = np.empty((permutations, len(kept)))
     larger, gap_larger = np.zeros(count), np.zeros(len(gap_columns))
     for first in range(0, permutations, PERMUTATIONS_AT_ONCE):
@@ -192,6 +199,7 @@ def _tally(
         rows = dealt(vectors.cell, seed, first + 1, some)
         statistics = np.abs(block.statistics(group_sums(block.features, rows, vectors)))
         permuted[first : first + some] = statistics[:, kept]
+        pooled.add(statistics[:, others])
         larger += at_least(statistics[:, :count], observed[:count]).sum(axis=0)
         for at, columns in enumerate(gap_columns):
             gap_larger[at] += at_least(statistics[:, columns].max(axis=1), gap_observed[at]).sum()
@@ -202,6 +210,7 @@ def _tally(
         standard_error=error,
         p_value=(1.0 + larger) / (permutations + 1.0),
         permuted=permuted,
+        pooled=pooled,
         gaps={key: (groups, float(p)) for (key, (groups, _)), p in zip(block.gaps.items(), gap_p, strict=True)},
     )
 
@@ -225,7 +234,8 @@ def _family(
         return {}, Family(name, procedure, 0, alpha, permutations, 0, None)
     observed, error, p = (np.concatenate([part[i] for part in parts]) for i in range(3))
     if name == EXPLORATORY:
-        adjusted = benjamini_hochberg(p)
+        pooled = PooledNull(np.sum([tally.pooled.counts for tally in tallies], axis=0))
+        adjusted = np.maximum(benjamini_hochberg(pooled.sharpened(p, observed, permutations)), p)
         findings = int((adjusted <= alpha).sum())
         critical = float(stats.norm.isf(min(alpha * (findings + 1) / len(keys), alpha) / 2))
     else:

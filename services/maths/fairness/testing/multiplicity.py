@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,9 @@ from services.maths.fairness.sums import Floats
 
 # Statistics of two permutations that come to the same groups differ in the last bits: such are ties, and count.
 TIE = 1e-9
+
+_BINS_PER_SD = 100
+_FARTHEST = 40  # SD; beyond there is one bin
 
 
 def at_least(permuted: Floats, observed: Floats | float) -> NDArray[np.bool_]:
@@ -51,6 +56,35 @@ def westfall_young(observed: Floats, permuted: Floats) -> Floats:
     p = (1.0 + count) / (len(permuted) + 1.0)
     adjusted[order] = np.maximum.accumulate(p[::-1])[::-1]
     return adjusted
+
+
+@dataclass
+class PooledNull:
+    """Permuted statistics of all tests of a family in one histogram, for p-values below 1 / (B + 1).
+
+    B permutations say nothing about p-values below 1 / (B + 1), and a false discovery rate over M tests can ask for
+    alpha / M: without more, a lone difference would never be found among hundreds of tests, however large. Statistics
+    that are all studentised have about one null distribution, so B M permuted ones tell its tail together (Storey and
+    Tibshirani 2003); where a test's own permutations do tell, they are believed.
+    """
+
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_FARTHEST * _BINS_PER_SD + 1, dtype=np.int64))
+
+    def add(self, permuted: Floats) -> None:
+        """Count permuted statistics of any shape, in units of their null SD."""
+        self.counts += np.bincount(_bins(permuted).ravel(), minlength=len(self.counts))
+
+    def sharpened(self, p: Floats, observed: Floats, permutations: int) -> Floats:
+        """(M,) permutation p-values, the smallest possible ones replaced by the pooled tail at (M,) ``observed``."""
+        beyond = np.cumsum(self.counts[::-1])[::-1][_bins(observed)]
+        pooled = (1.0 + beyond) / (1.0 + self.counts.sum())
+        unresolved = p <= (1.0 + TIE) / (permutations + 1.0)
+        return np.where(unresolved, np.minimum(p, pooled), p)
+
+
+def _bins(statistics: Floats) -> NDArray[np.int64]:
+    bins: NDArray[np.int64] = np.minimum(np.abs(statistics) * _BINS_PER_SD, _FARTHEST * _BINS_PER_SD).astype(np.int64)
+    return bins
 
 
 def benjamini_hochberg(p: Floats) -> Floats:

@@ -133,6 +133,33 @@ def score_statistics(null: ScoreNull, metric: str, sums: Floats) -> tuple[Floats
     return statistic, error
 
 
+def own_auroc_variance(null: ScoreNull, sums: Floats) -> Floats:
+    """(B, G, L) null variance of each group's AUROC within itself, to first order; infinite without a class."""
+    table = np.moveaxis(sums.reshape(*sums.shape[:2], WIDTH, -1), 2, 0)
+    n1, n0 = table[POSITIVES], table[NEGATIVES]
+    usable = (n1 > 0) & (n0 > 0)
+    n1, n0 = np.where(usable, n1, 1.0), np.where(usable, n0, 1.0)
+    (a1, b1), (a0, b0) = null.noise[0], null.noise[1]
+    variance = (a1 * n1 + b1 * table[POSITIVES2]) / n1**2 + (a0 * n0 + b0 * table[NEGATIVES2]) / n0**2
+    variance += 2 * null.cross * table[BOTH] / (n1 * n0)
+    return np.where(usable, np.maximum(variance, 0.0), np.inf)
+
+
+def from_average(values: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """(G,) differences of independent values from their average, weighted by precision, and their standard errors.
+
+    The average holds the value itself: its variance is v - 1 / Σ (1 / v). Both are 0 for a value of infinite variance,
+    which has no weight in the average, and everywhere where some variance is 0.
+    """
+    finite = np.isfinite(variance)
+    if not finite.any() or not (variance > 0).all():
+        return np.zeros_like(values), np.zeros_like(values)
+    weights = 1.0 / variance
+    average = weights @ values / weights.sum()
+    error = np.sqrt(np.maximum(np.where(finite, variance, 0.0) - 1.0 / weights.sum(), 0.0))
+    return np.where(finite, values - average, 0.0), error
+
+
 def _true_positive_rate(null: ScoreNull, table: Floats) -> Contrast:
     return _rate(table[TPR], table[[POSITIVES, POSITIVES2]], null.totals[[POSITIVES, POSITIVES2]], null, 2)
 

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
+from services.maths.fairness.cells import Minimums
 from services.maths.fairness.groups import Grouping
+from services.maths.fairness.metrics.classification import disaggregate_classification
 from services.maths.fairness.sums import patient_sums
 from services.maths.fairness.testing import contrasts
 from services.maths.fairness.testing.families import group_tests
@@ -246,3 +249,56 @@ def test_patients_without_a_vector_are_refused():
     fewer = replace(vectors, patient_ids=vectors.patient_ids[:-1], cell=vectors.cell[:-1])
     with pytest.raises(ValueError, match="without an attribute vector"):
         group_tests({"k": sums}, vectors=fewer, testable=testable, seed=1)
+
+
+def _small_and_large(seed):
+    """Two groups of one AUROC; the small one has mostly positives, the large one mostly negatives."""
+    rng = np.random.default_rng([11, seed])
+    patient = np.arange(1150).repeat(4)
+    large = patient >= 150
+    truth = (rng.random(len(patient)) < np.where(large, 0.15, 0.8)).astype(np.int8)
+    score = 1.5 * truth + rng.standard_normal(len(patient))
+    return patient, Grouping("site", ("small", "large"), large.astype(np.int64)), truth, score
+
+
+def test_unequal_prevalence_does_not_shrink_the_error_of_an_auroc():
+    """The small group's few negatives make its own AUROC uncertain, which its share of everyone's does not show."""
+    statistics = []
+    for seed in range(60):
+        patient, grouping, truth, score = _small_and_large(seed)
+        found = disaggregate_classification(
+            truth,
+            ndtr(score / 2),
+            np.full(len(truth), 0.5),
+            sensitive_features=[grouping],
+            cluster=patient,
+            minimums=Minimums(),
+        )
+        part = found.by["auroc", "site"]
+        tests = group_tests(
+            {"label": found.sums},
+            vectors=attribute_vectors(patient, [grouping]),
+            testable={("label", "auroc", "site"): part.testable_groups},
+            seed=seed,
+            permutations=1,
+            aurocs={("label", "auroc", "site", group): part.by_group[group] for group in part.comparable_groups},
+        )
+        statistics.append([tests.cells["label", "auroc", "site", group].statistic for group in ("small", "large")])
+    assert np.std(statistics, axis=0) == pytest.approx([1.0, 1.0], abs=0.25)
+    assert np.sum(statistics, axis=1) == pytest.approx(0.0, abs=1e-6)  # two groups are as far apart either way
+
+
+def test_a_lone_difference_among_hundreds_of_intersections_is_found():
+    """Alone, a p-value of 1 / 200 times hundreds of tests could never be a finding."""
+    rng = np.random.default_rng(1)
+    people, made = worlds.cohort(rng, 20_000), worlds.Audit()
+    lowered = np.where((people.race == 1) & (people.sex == 0) & (people.age == 0), -3.0, 0.0)[people.patient]
+    for number in range(4):
+        made.add(number, people, worlds.label(rng, people, 0.3, lowered if number == 0 else 0.0), ("auroc",))
+    testable = {key: groups for key, groups in made.testable.items() if key[2] == "sex,age,race"}
+    tests = _run(people, made, testable=testable)
+    assert tests.families["exploratory"].tests > 60
+    assert [key for key, cell in tests.cells.items() if cell.p_adjusted <= 0.05] == [
+        (0, "auroc", "sex,age,race", "F, old, B")
+    ]
+    assert all(cell.p_adjusted >= cell.p_value for cell in tests.cells.values())

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from services.maths.fairness.testing.multiplicity import benjamini_hochberg, permutation_p, westfall_young
+from services.maths.fairness.testing.multiplicity import (
+    PooledNull,
+    benjamini_hochberg,
+    permutation_p,
+    westfall_young,
+)
 
 
 def _by_the_book(observed, permuted):
@@ -80,3 +85,18 @@ def test_false_discovery_equals_scipy(seed):
     with_gap = np.insert(p, 4, np.nan)
     np.testing.assert_allclose(np.delete(benjamini_hochberg(with_gap), 4), benjamini_hochberg(p))
     assert np.isnan(benjamini_hochberg(with_gap)[4])
+
+
+def test_pooled_tails_sharpen_only_what_permutations_cannot_resolve():
+    permuted = np.abs(np.random.default_rng(3).standard_normal((199, 500)))
+    pooled = PooledNull()
+    pooled.add(permuted[:, :200])
+    pooled.add(permuted[:, 200:])
+    observed = np.array([2.0, -3.9, 30.0])
+    p = permutation_p(np.abs(observed), permuted[:, :3])
+    sharpened = pooled.sharpened(p, observed, 199)
+    assert p[1:] == pytest.approx([1 / 200, 1 / 200])
+    assert sharpened[0] == p[0]
+    share = (1 + (permuted >= 3.9).sum()) / (1 + permuted.size)
+    assert share <= sharpened[1] <= share * 1.1  # a bin's lower edge counts
+    assert sharpened[2] == pytest.approx(1 / (1 + permuted.size))

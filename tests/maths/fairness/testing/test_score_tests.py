@@ -9,7 +9,13 @@ from sklearn.metrics import roc_auc_score
 
 from services.maths.fairness.groups import Grouping
 from services.maths.fairness.testing.permutation import dealt, group_sums
-from services.maths.fairness.testing.score_tests import SCORE_METRICS, LabelSums, score_null, score_statistics
+from services.maths.fairness.testing.score_tests import (
+    SCORE_METRICS,
+    LabelSums,
+    from_average,
+    score_null,
+    score_statistics,
+)
 from services.maths.fairness.testing.vectors import attribute_vectors
 
 
@@ -145,3 +151,19 @@ def test_equal_scores_give_no_statistic():
     for metric in ("auroc", "tpr", "fpr"):
         statistic, _ = _statistics(label, vectors, dealt(vectors.cell, 1, 0, 5))[metric]
         assert (statistic == 0).all()
+
+
+def test_differences_from_a_weighted_average_have_the_errors_of_their_weights():
+    values, variance = np.array([0.8, 0.7, 0.9]), np.array([0.01, 0.04, 0.0025])
+    weights = (1 / variance) / (1 / variance).sum()
+    contrasts = np.eye(3) - weights
+    difference, error = from_average(values, variance)
+    assert difference == pytest.approx(contrasts @ values)
+    assert error == pytest.approx(np.sqrt(contrasts**2 @ variance))
+
+
+def test_a_value_without_a_variance_has_no_part_in_the_average():
+    difference, error = from_average(np.array([0.8, 0.7, 0.1]), np.array([0.01, 0.01, np.inf]))
+    assert difference == pytest.approx([0.05, -0.05, 0.0])
+    assert error == pytest.approx([np.sqrt(0.005), np.sqrt(0.005), 0.0])
+    assert not np.any(from_average(np.array([0.8, 0.7]), np.array([0.0, 0.01])))
