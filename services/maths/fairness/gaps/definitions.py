@@ -79,7 +79,7 @@ class Gap:
         estimate: the raw gap; 0 (1 for ser) means equal. None with fewer than two comparable groups, and where a
             ratio is refused because its denominator may be 0.
         noise_floor: what the raw gap would be on average if all groups were equal and measured as well as they are.
-        corrected: the raw gap less its bias at the shrunken estimates, never below equality.
+        corrected: the raw gap less its bias at the shrunken estimates, never below equality nor above the raw gap.
         ci_low, ci_high: 95 % limits of the true gap.
         groups: those that took part.
         excluded_groups: those that could not, since some metric says too little there.
@@ -225,7 +225,8 @@ def _numbers(definition: Definition, measured: Measured, count: int) -> Numbers:
     raw, expected = float(gap(measured.estimates.value)), gap(measured.drawn)
     shrunken = measured.shrunken
     bias = float(gap(shrunken[:, None] + measured.drawn).mean()) - float(gap(shrunken))
-    corrected = max(raw - bias, definition.comparison.equal)
+    # Of clearly different groups the bias is 0, and what the draws make of it may have either sign.
+    corrected = min(max(raw - bias, definition.comparison.equal), raw)
     return raw, float(expected.mean()), corrected, *_interval(definition, measured, count)
 
 

@@ -32,9 +32,9 @@ def half_sum_interval(
     both = [ordered_pairs(pairs) for pairs in halves]
     stage = critical(np.concatenate(both), 1.0 - SELECTION)
     kept = [pairs[possibly_largest(*pair_limits(estimates, pairs, stage))] for pairs in both]
-    joint = critical(np.concatenate(kept), confidence + SELECTION)
-    low = sum(max(float(pair_limits(estimates, pairs, joint)[0].max()), 0.0) for pairs in kept) / 2
     alone = normal_critical(confidence)
+    joint = critical(np.concatenate(kept), confidence + SELECTION, alone)
+    low = sum(max(float(pair_limits(estimates, pairs, joint)[0].max()), 0.0) for pairs in kept) / 2
     high = _largest_sum(estimates, kept, [pair_limits(estimates, pairs, alone)[1] for pairs in kept]) / 2
     return low, max(high, low)
 

@@ -11,8 +11,10 @@ multipliers (conditional on the data both are the same normal vector), without t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import combinations
+from typing import Protocol
 
 import numpy as np
 from numba import njit
@@ -26,11 +28,17 @@ from services.maths.fairness.sums import Floats
 
 Pairs = NDArray[np.intp]
 Bands = Callable[[float], tuple[Floats, Floats]]
-Critical = Callable[[Pairs, float], float]
 
 SELECTION = 0.005  # chance, within alpha, that the widest pair is left out when pairs are selected
 _RIDGE = 1e-8  # relative to a variance: groups may contain one another, which makes the covariance singular
 _BLOCK = 1024  # draws per block: three rows of them stay in the first-level cache
+
+
+class Critical(Protocol):
+    """Critical values of the largest of some differences."""
+
+    def __call__(self, pairs: Pairs, confidence: float, other_side: float = math.inf) -> float:
+        """That of ordered pairs; the chance that all of them lie below ``-other_side`` comes out of the error."""
 
 
 def standard_normals(seed: int, draws: int = 4096, columns: int = 64) -> Floats:
@@ -104,15 +112,15 @@ def critical_value(covariance: Floats, pairs: Pairs, normals: Floats, confidence
 
 
 def critical_of(covariance: Floats, drawn: Floats) -> Critical:
-    """A function (ordered pairs, confidence) -> critical value, from (G, draws) ``deviations`` of the covariance.
+    """Critical values from (G, draws) ``deviations`` of the covariance.
 
-    It is the quantile of the largest (value[a] - value[b]) / se over ordered pairs (a, b): two-sided for pairs given in
+    They are quantiles of the largest (value[a] - value[b]) / se over ordered pairs (a, b): two-sided for pairs given in
     both directions. The value is on the normal scale; a cell turns it into its own t quantile
     (``limits.t_multiplier``). It is never below that of one pair by itself.
     """
     variance = np.diag(covariance)
 
-    def critical(pairs: Pairs, confidence: float) -> float:
+    def critical(pairs: Pairs, confidence: float, other_side: float = math.inf) -> float:
         once, two_way = _each_once(pairs, len(variance))
         apart = variance[once[:, 0]] + variance[once[:, 1]]
         squares = apart - 2 * covariance[once[:, 0], once[:, 1]]
@@ -120,10 +128,12 @@ def critical_of(covariance: Floats, drawn: Floats) -> Critical:
         both_sides = bool(two_way[moving].any())
         single = float(stats.norm.ppf(0.5 + confidence / 2 if both_sides else confidence))
         if moving.sum() < 2:
-            return single
+            spent = 0.0 if both_sides else float(stats.norm.cdf(-other_side))
+            return float(stats.norm.ppf(confidence + spent)) if spent else single
         largest = np.full(drawn.shape[1], -np.inf)
         _largest_studentised(drawn, once[moving], 1.0 / np.sqrt(squares[moving]), two_way[moving], largest)
-        return max(single, float(np.quantile(largest, confidence)))
+        spent = float((largest < -other_side).mean())
+        return max(single, float(np.quantile(largest, confidence + spent)))
 
     return critical
 
@@ -201,11 +211,12 @@ def largest_interval(
 
     1. Differences that may be the largest: bands at confidence 1 - SELECTION; one whose upper limit lies below the
        largest lower limit, or below 0, is not.
-    2. Lower limit: the largest lower limit of those kept, at their joint one-sided critical value, alpha less
-       SELECTION. It is too large only if some band is wrong.
-    3. Upper limit: the largest is one fixed difference, so its own limit needs no allowance for the others, alpha / 2;
-       not knowing which it is, the largest upper limit of those kept is taken. With several kept it is hardly ever too
-       small, which is why step 2 may spend all of alpha; with one kept both limits get alpha / 2.
+    2. Upper limit: the largest is one fixed difference, so its own limit needs no allowance for the others, alpha / 2;
+       not knowing which it is, the largest upper limit of those kept is taken. With one kept both limits get alpha / 2.
+    3. Lower limit: the largest lower limit of those kept, at their joint one-sided critical value. It is too large only
+       if some band is wrong, and gets what is left: alpha less SELECTION, less the chance that all upper limits kept
+       are too small at once. That is hardly any where they vary apart, and nearly alpha / 2 where they vary as one:
+       differences of one small group from several large ones.
     """
     alone = normal_critical(confidence)
     joint = alone
@@ -213,7 +224,7 @@ def largest_interval(
     if len(pairs) > 2:
         kept = possibly_largest(*bands(critical(pairs, 1.0 - SELECTION)))
         if kept.sum() > 1:
-            joint = critical(pairs[kept], confidence + SELECTION)
+            joint = critical(pairs[kept], confidence + SELECTION, alone)
     low, high = max(float(bands(joint)[0][kept].max()), 0.0), float(bands(alone)[1][kept].max())
     return low, max(high, low)
 

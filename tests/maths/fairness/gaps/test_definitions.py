@@ -62,7 +62,7 @@ def test_numbers_of_a_gap_are_in_order(gap_of, tprs, errors):
         gap = gap_of(name, errors=errors, tpr=tprs, fpr=tprs[::-1])
         assert 0.0 <= gap.ci_low <= gap.estimate + 1e-12
         assert gap.estimate <= gap.ci_high + 1e-12
-        assert gap.corrected >= 0.0
+        assert 0.0 <= gap.corrected <= gap.estimate
 
 
 def test_skewed_error_ratio_and_dice_difference_by_hand(gap_of):
