@@ -23,8 +23,9 @@ from services.maths.fairness.bootstrap import (
 )
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.gaps.changes import OVERALL, Change, changes_of, overall_changes
-from services.maths.fairness.gaps.definitions import shared_groups
+from services.maths.fairness.gaps.definitions import DESCRIPTIVE, shared_groups
 from services.maths.fairness.gaps.swaps import Swaps
+from services.maths.fairness.gaps.xauc import xauc_change
 from services.maths.fairness.groups import OVERALL as EVERYONE
 from services.maths.fairness.groups import everyone
 from services.maths.fairness.sums import Floats
@@ -129,9 +130,12 @@ class ChangeFindings:
             old, new = (_of_attribute(reading.by, spec.name) for reading in (before, after))
             for change in changes_of(old, new, self._normals, self._swaps):
                 yield change, shared_groups(*(old[metric] for metric in change.metric.split(",")))
+            areas = [reading.between.get(spec.name) for reading in (before, after)]
+            if areas[0] is not None and areas[1] is not None:
+                yield xauc_change((areas[0], old["auroc"]), (areas[1], new["auroc"]), self._normals), ()
 
     def _note(self, row: Row, change: Change) -> None:
-        row["verdict"] = change_verdict(None, None, None)
+        row["verdict"] = None if change.metric in DESCRIPTIVE else change_verdict(None, None, None)
         if change.p_value is None:
             return
         family = EXPLORATORY if "," in change.attribute else PRIMARY

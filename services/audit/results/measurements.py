@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from services.maths.fairness.cells import Minimums
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.groups import Grouping
 from services.maths.fairness.metrics.classification import disaggregate_classification
+from services.maths.fairness.metrics.cross_auroc import CrossAuroc
 from services.maths.fairness.metrics.means import disaggregate_mean
 from services.maths.fairness.sums import PatientSums
 
@@ -72,11 +73,15 @@ class Scores:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one pipeline made of one label: disaggregations, the sums behind them, and the scores (None for means)."""
+    """What one pipeline made of one label: disaggregations, the sums behind them, and the scores (None for means).
+
+    ``between`` has the areas between the groups of single attributes.
+    """
 
     by: ByMetric
     sums: PatientSums
     scores: Scores | None
+    between: dict[str, CrossAuroc] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ def measure_predictions(
     """Measurements by task and label, sorted. Lazy, so that memory holds the arrays of one label only."""
     for (task, label), by_pipeline in _slices(rows, ("task", "label"), pipelines):
         readings = {
-            pipeline: _classified(_scores(part, specs, patients), minimums) for pipeline, part in by_pipeline.items()
+            pipeline: _classified(_scores(part, specs, patients), specs, minimums)
+            for pipeline, part in by_pipeline.items()
         }
         yield Measurement(task, label, _with_label_metrics_once(readings))
 
@@ -146,7 +152,8 @@ def _scores(part: pd.DataFrame, specs: Sequence[GroupSpec], patients: Patients) 
     )
 
 
-def _classified(scores: Scores, minimums: Minimums) -> Reading:
+def _classified(scores: Scores, specs: Sequence[GroupSpec], minimums: Minimums) -> Reading:
+    # Areas between the twenty groups of an intersection cost as much as all the rest of a large audit.
     found = disaggregate_classification(
         scores.y_true,
         scores.y_score,
@@ -154,8 +161,9 @@ def _classified(scores: Scores, minimums: Minimums) -> Reading:
         sensitive_features=scores.groupings,
         cluster=scores.patient,
         minimums=minimums,
+        between=[spec.name for spec in specs if len(spec.parts) == 1],
     )
-    return Reading(found.by, found.sums, scores)
+    return Reading(found.by, found.sums, scores, found.between)
 
 
 def _with_label_metrics_once(readings: dict[str, Reading]) -> dict[str, Reading]:

@@ -21,6 +21,11 @@ _CELL_INTERVALS = (
         "on the number of patients who have the rarer class.",
     ),
     (
+        {"auroc_bpsn", "auroc_bnsp"},
+        "So do those of the areas between groups, each group's negatives against all other positives (BPSN) and its "
+        "positives against all other negatives (BNSP), which are descriptive and not tested.",
+    ),
+    (
         {"tpr", "fpr", "prevalence"},
         "Intervals of {names} are Wilson score intervals with the effective number of records and a t quantile "
         "(Korn and Graubard).",
@@ -136,6 +141,11 @@ def _gaps(report: Mapping[str, Any]) -> str:
         text += (
             " For attributes with eight or more comparable groups the spread between groups (Lum, Zhang and Bower) is "
             "given too, with a Q-profile interval."
+        )
+    if "xauc_gap" in definitions:
+        text += (
+            " The xAUC gap (Kallus and Zhou) compares, for each pair of groups, how the positives of one rank above "
+            "the negatives of the other with the reverse; it is not tested."
         )
     if references := methods["reference_groups"]:
         named = [f"{group} for {name}" for name, group in references.items()]

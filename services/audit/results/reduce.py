@@ -16,6 +16,7 @@ from services.audit.results.measurements import (
     ByMetric,
     Measurement,
     Patients,
+    Reading,
     common_patients,
     measure_predictions,
     measure_quality,
@@ -31,6 +32,7 @@ from services.errors import InvalidInput
 from services.maths.canonical import canonical_json, digest
 from services.maths.fairness.gaps.definitions import DEFINITIONS, gaps_of
 from services.maths.fairness.gaps.simultaneous import standard_normals
+from services.maths.fairness.gaps.xauc import xauc_gap
 from services.maths.fairness.sums import Floats
 
 _IN_PERCENT = [definition.metric for definition in DEFINITIONS if definition.name == "percent_max_min"]
@@ -154,7 +156,7 @@ class _Body:
             at = {"pipeline": pipeline, **of}
             for part in reading.by.values():
                 self.cells += cell_rows(at, part)
-            self.gaps += _gap_rows(at, reading.by, self._settings, self._normals)
+            self.gaps += _gap_rows(at, reading, self._settings, self._normals)
             self._tests.add(at, reading)
             self._note_best_means(at, reading.by)
         self.changes.add(measurement)
@@ -196,10 +198,12 @@ def _measurements(
         yield from measure(rows, pipelines, chosen.specs, patients, chosen.minimums)
 
 
-def _gap_rows(at: Mapping[str, str], by: ByMetric, chosen: Settings, normals: Floats) -> Iterator[Row]:
+def _gap_rows(at: Mapping[str, str], reading: Reading, chosen: Settings, normals: Floats) -> Iterator[Row]:
     for spec in chosen.specs:
-        of_attribute = {metric: part for (metric, name), part in by.items() if name == spec.name}
+        of_attribute = {metric: part for (metric, name), part in reading.by.items() if name == spec.name}
         yield from (gap_row(at, gap) for gap in gaps_of(of_attribute, normals))
+        if areas := reading.between.get(spec.name):
+            yield gap_row(at, xauc_gap(areas, of_attribute["auroc"], normals))
         if reference := chosen.reference_groups.get(spec.name):
             for part in of_attribute.values():
                 yield from reference_rows(at, part, reference, normals)

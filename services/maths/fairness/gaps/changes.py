@@ -23,7 +23,14 @@ from scipy import stats
 
 from services.maths.fairness.disaggregation import Disaggregation
 from services.maths.fairness.estimates import Estimates, everywhere
-from services.maths.fairness.gaps.definitions import DEFINITIONS, Choose, Definition, chooser, shared_groups
+from services.maths.fairness.gaps.definitions import (
+    DEFINITIONS,
+    DESCRIPTIVE,
+    Choose,
+    Definition,
+    chooser,
+    shared_groups,
+)
 from services.maths.fairness.gaps.pairing import Paired, aligned, paired, share_patients, unseen_variance
 from services.maths.fairness.gaps.swaps import Swaps, permutation_p
 from services.maths.fairness.limits import normal_critical
@@ -71,7 +78,8 @@ def changes_of(baseline: ByMetric, candidate: ByMetric, normals: Floats, swaps: 
     nulls = _nulls(baseline, candidate, choices, swaps)
     changes = []
     for definition in DEFINITIONS:
-        if not all(metric in nulls for metric in definition.metrics):
+        tested = all(metric in nulls for metric in definition.metrics)
+        if not tested and not _described(definition, baseline, candidate):
             continue
         before = [baseline[metric] for metric in definition.metrics]
         after = [candidate[metric] for metric in definition.metrics]
@@ -81,10 +89,20 @@ def changes_of(baseline: ByMetric, candidate: ByMetric, normals: Floats, swaps: 
             pair = paired(definition, *(choose(definition.metrics, groups) for choose in choices))
         if pair is None:
             changes.append(_unknown(definition.name, definition.metric, attribute))
+        elif not tested:
+            changes.append(descriptive_change(definition, attribute, pair, normals))
         else:
             null = [nulls[metric].of(groups) for metric in definition.metrics]
             changes.append(_change(definition, attribute, pair, null, normals))
     return changes
+
+
+def descriptive_change(definition: Definition, attribute: str, pair: Paired | None, normals: Floats) -> Change:
+    """The change of a difference with its paired interval and without a test; unknown without a pair."""
+    if pair is None:
+        return _unknown(definition.name, definition.metric, attribute)
+    error, (low, high) = pair.standard_error, pair.interval(normals)
+    return Change(definition.name, definition.metric, attribute, pair.change, error, low, high, None, None, None)
 
 
 def overall_changes(baseline: ByMetric, candidate: ByMetric, swaps: Swaps) -> list[Change]:
@@ -126,7 +144,7 @@ def _nulls(
     metrics = dict.fromkeys(metric for definition in DEFINITIONS for metric in definition.metrics)
     shared: dict[tuple[str, ...], dict[str, tuple[Estimates, Estimates]]] = {}
     for metric in metrics:
-        if metric in SAME_IN_ALL or metric not in baseline or metric not in candidate:
+        if metric in (*SAME_IN_ALL, *DESCRIPTIVE) or metric not in baseline or metric not in candidate:
             continue
         before, after = baseline[metric], candidate[metric]
         groups = tuple(group for group in before.comparable_groups if group in after.comparable_groups)
@@ -137,6 +155,10 @@ def _nulls(
         for groups, pairs in shared.items()
         for metric, values in zip(pairs, swaps.swapped(list(pairs.values())), strict=True)
     }
+
+
+def _described(definition: Definition, *pipelines: ByMetric) -> bool:
+    return all(metric in DESCRIPTIVE and metric in by for metric in definition.metrics for by in pipelines)
 
 
 def _change(

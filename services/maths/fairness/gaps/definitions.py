@@ -51,6 +51,8 @@ class Definition:
 
 DEFINITIONS = (
     Definition("max_min", ("auroc",)),
+    Definition("max_min", ("auroc_bpsn",)),
+    Definition("max_min", ("auroc_bnsp",)),
     # Half the sum of both ranges, as reconstruction studies report it, and the larger of them, as Fairlearn does.
     Definition("eodd_half", ("tpr", "fpr"), reduction="half_sum"),
     Definition("eodd_worst", ("tpr", "fpr")),
@@ -68,6 +70,8 @@ DEFINITIONS = (
     Definition("max_min", ("lpips_vgg",)),
 )
 SPREADS = tuple(Definition(BETWEEN_GROUP_SD, (metric,)) for metric in ("auroc", "tpr", "fpr", "dice", "psnr"))
+# How groups are ranked against one another: shown with intervals, and never tested, changes included.
+DESCRIPTIVE = ("auroc_bpsn", "auroc_bnsp", "xauc")
 
 
 @dataclass(frozen=True)
@@ -160,11 +164,12 @@ def gaps_of(by_metric: Mapping[str, Disaggregation], normals: Floats) -> list[Ga
             if key not in known:
                 known[key] = _measured(choose(definition.metrics, groups), definition, normals)
             numbers = _numbers(definition, known[key], len(groups))
-        gaps.append(_gap(definition, parts[0], numbers, groups))
+        gaps.append(gap_of(definition, parts[0], numbers, groups))
     return gaps
 
 
-def _gap(definition: Definition, part: Disaggregation, numbers: Numbers, groups: tuple[str, ...]) -> Gap:
+def gap_of(definition: Definition, part: Disaggregation, numbers: Numbers, groups: tuple[str, ...]) -> Gap:
+    """The row of a gap over ``groups``, whose other cells ``part`` knows; numbers that are NaN become None."""
     estimate, noise_floor, corrected, low, high = (known_or_none(number) for number in numbers)
     excluded = excluded_groups(groups, part)
     return Gap(

@@ -61,8 +61,10 @@ def _spread_out(estimates: Estimates, patient_ids: NDArray[np.generic]) -> Estim
     )
 
 
-def paired(definition: Definition, baseline: Estimates, candidate: Estimates) -> Paired | None:
-    """Both pipelines' values, metrics side by side, on the definition's scale.
+def paired(
+    definition: Definition, baseline: Estimates, candidate: Estimates, *, only: Pairs | None = None
+) -> Paired | None:
+    """Both pipelines' values, metrics side by side, on the definition's scale; ``only`` as in ``Paired``.
 
     None where the definition refuses one of them, and where they have no patient in common.
     """
@@ -72,7 +74,7 @@ def paired(definition: Definition, baseline: Estimates, candidate: Estimates) ->
         return None
     baseline, candidate = aligned(baseline, candidate)
     on_scale = definition.comparison.on_scale
-    return Paired(definition, on_scale(baseline), on_scale(candidate), unseen_variance(baseline, candidate))
+    return Paired(definition, on_scale(baseline), on_scale(candidate), unseen_variance(baseline, candidate), only)
 
 
 def unseen_variance(baseline: Estimates, candidate: Estimates) -> Floats:
@@ -90,13 +92,15 @@ def unseen_variance(baseline: Estimates, candidate: Estimates) -> Floats:
 class Paired:
     """M = metrics × groups values of both pipelines on the scale of differences, over the same patients.
 
-    ``unseen`` (M,) is added to the variance of each value's change.
+    ``unseen`` (M,) is added to the variance of each value's change. ``only`` (P, 2) are the columns that are compared,
+    where these are not all pairs of groups.
     """
 
     definition: Definition
     baseline: Estimates
     candidate: Estimates
     unseen: Floats
+    only: Pairs | None = None
 
     @property
     def parts(self) -> int:
@@ -105,6 +109,8 @@ class Paired:
     @cached_property
     def pairs(self) -> list[Pairs]:
         """All pairs of groups in both directions, by the sets whose largest are joined: one, or one per metric."""
+        if self.only is not None:
+            return [ordered_pairs(self.only)]
         groups = len(self.baseline.value) // self.parts
         by_part = blocks(ordered_pairs(unordered_pairs(groups)), groups, self.parts)
         return by_part if self.definition.reduction == "half_sum" else [np.concatenate(by_part)]
@@ -116,6 +122,15 @@ class Paired:
         late = np.arange(len(self.unseen), 2 * len(self.unseen))
         covariance[late, late] += self.unseen
         return covariance
+
+    @property
+    def change(self) -> float:
+        """The candidate's largest difference minus the baseline's, on the scale of differences."""
+        (pairs,) = self.pairs
+        start, end = (
+            float((part.value[pairs[:, 0]] - part.value[pairs[:, 1]]).max()) for part in (self.baseline, self.candidate)
+        )
+        return end - start
 
     @property
     def standard_error(self) -> float:

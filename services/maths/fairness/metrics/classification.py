@@ -1,9 +1,12 @@
-"""AUROC, TPR, FPR, balanced accuracy, Brier score, ECE and prevalence of one label, by every attribute at once."""
+"""AUROC, TPR, FPR, balanced accuracy, Brier score, ECE and prevalence of one label, by every attribute at once.
+
+Areas between groups (BPSN, BNSP, xAUC) come with it for the attributes that ask for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,7 @@ from services.maths.fairness.estimates import Estimates, ratio_of_sums
 from services.maths.fairness.groups import Codes, Grouping, everyone
 from services.maths.fairness.metrics.auroc import (
     Placements,
+    RankedRecords,
     auroc_estimates,
     deciding_patients,
     placements,
@@ -22,10 +26,12 @@ from services.maths.fairness.metrics.auroc import (
 )
 from services.maths.fairness.metrics.balanced_accuracy import balanced_accuracy
 from services.maths.fairness.metrics.calibration import BinnedRecords, binned_records, ece_estimates
+from services.maths.fairness.metrics.cross_auroc import CrossAuroc, ranked_cross_auroc
 from services.maths.fairness.metrics.measured import Counts, Overall, disaggregation, reported_names
 from services.maths.fairness.sums import Floats, PatientSums, Units, units_of
 
 METRICS = ("auroc", "tpr", "fpr", "balanced_accuracy", "brier", "ece", "prevalence")
+BETWEEN_METRICS = ("auroc_bpsn", "auroc_bnsp")
 UNLABELLED = -1
 
 
@@ -37,10 +43,15 @@ class Classification:
     (sum of squared differences of score and label), positive_placements (sum over positives of the share of all
     negatives that score lower, ties half) and negative_placements (sum over negatives of the share of all positives
     that score higher, ties half); the last two are of this call's records and not mergeable.
+
+    ``between`` has the areas between groups of the attributes that were asked for; BPSN and BNSP are also in ``by``, as
+    "auroc_bpsn" and "auroc_bnsp". Everyone's value of these is the AUROC, which both equal where groups are ranked
+    alike: there is no other group that everyone could be set against.
     """
 
     sums: PatientSums
     by: dict[tuple[str, str], Disaggregation]
+    between: dict[str, CrossAuroc] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class _Label:
     """One label's labelled records; ``units`` are those of all records."""
 
     units: Units
+    ranked: RankedRecords
     binned: BinnedRecords
     placed: Placements
     sums: PatientSums
@@ -61,13 +73,14 @@ def disaggregate_classification(
     sensitive_features: Sequence[Grouping],
     cluster: NDArray[np.generic],
     minimums: Minimums,
+    between: Collection[str] = (),
 ) -> Classification:
     """Measure one label in one pipeline by every attribute.
 
     ``y_true`` is (N,) in {0, 1}, -1 where the label is missing: such records are counted as excluded and used for
     nothing. ``y_score`` is (N,) in [0, 1]; ``threshold`` is (N,) in [0, 1], a record is called positive at or above it,
-    and NaN leaves the rates of its group undefined. ``cluster`` is (N,) patient ids. Raises ValueError for anything
-    else.
+    and NaN leaves the rates of its group undefined. ``cluster`` is (N,) patient ids. ``between`` names the
+    attributes whose areas between groups are measured too. Raises ValueError for anything else.
     """
     y_true, y_score, threshold = np.asarray(y_true), numbers("y_score", y_score), numbers("threshold", threshold)
     _require_valid(y_true, y_score, threshold, len(cluster))
@@ -84,6 +97,7 @@ def disaggregate_classification(
 
     overall: dict[str, Overall] = {}
     by: dict[tuple[str, str], Disaggregation] = {}
+    crossed: dict[str, CrossAuroc] = {}
     for attribute, grouping in enumerate((everyone(len(y_true)), *sensitive_features)):
         slots, count = of_units[attribute].slots, len(reported_names(grouping))
         excluded = np.bincount(slots[units.unit[~has_label]], minlength=count)
@@ -94,7 +108,14 @@ def disaggregate_classification(
             part = disaggregation(metric, grouping, values, counts[metric], overall=known, minimums=minimums)
             by[metric, grouping.attribute] = part
             overall.setdefault(metric, Overall(part.overall_cell, values))
-    return Classification(label.sums, by)
+        if grouping.attribute and grouping.attribute in between:
+            areas = ranked_cross_auroc(label.ranked, label.units, of_units[attribute])
+            crossed[grouping.attribute] = areas
+            for metric, values in zip(BETWEEN_METRICS, (areas.bpsn, areas.bnsp), strict=True):
+                of = replace(counts["auroc"], cases=_cases_between(metric, label.sums, slots, count))
+                part = disaggregation(metric, grouping, values, of, overall=overall["auroc"], minimums=minimums)
+                by[metric, grouping.attribute] = part
+    return Classification(label.sums, by, crossed)
 
 
 def _require_valid(y_true: NDArray[np.int8], y_score: Floats, threshold: Floats, records: int) -> None:
@@ -145,7 +166,7 @@ def _label(
         columns=(*sums.columns, "positive_placements", "negative_placements"),
         values=np.column_stack([sums.values, lower, higher]),
     )
-    return _Label(units, binned_records(truth, score, units), placed, sums)
+    return _Label(units, ranked, binned_records(truth, score, units), placed, sums)
 
 
 def _estimates(
@@ -185,3 +206,11 @@ def _counts(sums: PatientSums, slots: Codes, count: int, excluded: Codes) -> dic
     cases = {"tpr": positives, "fpr": negatives, "auroc": fewer, "balanced_accuracy": fewer}
     patients = deciding_patients(sums.column("records"), sums.patient, slots, count)
     return {metric: Counts(records, patients, positives, excluded, cases.get(metric, records)) for metric in METRICS}
+
+
+def _cases_between(metric: str, sums: PatientSums, slots: Codes, count: int) -> Codes:
+    """(count,) the fewer of both sides' records: BPSN sets a group's negatives against all others' positives."""
+    mine, others = ("negatives", "positives") if metric == "auroc_bpsn" else ("positives", "negatives")
+    own, theirs = (np.bincount(slots, weights=sums.column(name), minlength=count) for name in (mine, others))
+    fewer: Codes = np.minimum(own, theirs.sum() - theirs).astype(np.int64)
+    return fewer

@@ -13,25 +13,28 @@ that groups are ranked alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import sparse
 
 from services.maths.fairness.estimates import Estimates, by_patient, drop_rounding
 from services.maths.fairness.groups import Codes, Grouping
-from services.maths.fairness.metrics.auroc import deciding_patients, ranked_records
+from services.maths.fairness.metrics.auroc import RankedRecords, ranked_records
+from services.maths.fairness.metrics.measured import reported_names
 from services.maths.fairness.sums import Floats, Units
 
-Sides = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+Sides = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class CrossAuroc:
-    """``bpsn`` and ``bnsp`` have the G groups as columns; ``xauc`` has G * G, column a * G + b for xAUC[a, b]."""
+    """``bpsn`` and ``bnsp`` have a column for each reported group, ``xauc`` has G * G for the G groups.
+
+    Reported are the groups and, where an attribute is missing for some, "(missing)" behind them. Column a * G + b of
+    ``xauc`` is xAUC[a, b].
+    """
 
     groups: tuple[str, ...]
     bpsn: Estimates
@@ -55,58 +58,108 @@ class _Pairs:
     wins: Codes
     losses: Codes
 
+    def by_slot(self, column: Codes) -> Codes:
+        """(S,) sums over the units of each slot."""
+        summed = np.bincount(self.slots, weights=column, minlength=self.wins.shape[1])
+        return summed.astype(np.int64)  # exact: pairs of a cohort are far fewer than 2^53
+
 
 def cross_auroc(y_true: NDArray[np.int8], y_score: NDArray[np.float64], units: Units, grouping: Grouping) -> CrossAuroc:
     """Areas between the groups of one attribute.
 
     ``y_true`` is (N,) in {0, 1}, ``y_score`` (N,), ``units`` the units of these N records and ``grouping`` an attribute
-    of the units. Records with a missing attribute are nobody's group and everybody else's counterpart.
+    of the units. Records with a missing attribute are everybody else's counterpart. Raises ValueError for other labels,
+    for scores that are not finite, and where lengths differ.
     """
-    ranked = ranked_records(y_true, y_score, units.unit)
+    return ranked_cross_auroc(ranked_records(y_true, y_score, units.unit), units, grouping)
+
+
+def ranked_cross_auroc(ranked: RankedRecords, units: Units, grouping: Grouping) -> CrossAuroc:
+    """The same for records that are sorted already."""
     slots, count = grouping.slots, len(grouping.slot_names)
     pairs = _Pairs(units, slots, *_counted(ranked.unit, ranked.positive, ranked.run_ends, slots, count))
-    one = np.eye(count, dtype=bool)[: len(grouping.groups)]
+    one, groups = np.eye(count, dtype=bool), len(grouping.groups)
+    reported = one[: len(reported_names(grouping))]
     return CrossAuroc(
         groups=grouping.groups,
-        bpsn=_areas(pairs, ((~mine, mine) for mine in one)),
-        bnsp=_areas(pairs, ((mine, ~mine) for mine in one)),
-        xauc=_areas(pairs, ((a, b) for a in one for b in one)),
+        bpsn=_areas(pairs, ~reported, reported),
+        bnsp=_areas(pairs, reported, ~reported),
+        xauc=_areas(pairs, np.repeat(one[:groups], groups, axis=0), np.tile(one[:groups], (groups, 1))),
     )
 
 
-def _areas(pairs: _Pairs, sides: Iterator[Sides]) -> Estimates:
-    """One column per (slots whose positives count, slots whose negatives count)."""
-    columns = [_area(pairs, *side) for side in sides]
-    return Estimates(
-        np.array([column.value[0] for column in columns]),
-        sparse.csr_array(sparse.hstack([column.influence for column in columns], format="csr")),
-        sparse.csr_array(sparse.hstack([column.share for column in columns], format="csr")),
-        np.array([column.patients[0] for column in columns], dtype=np.int64),
-        pairs.units.patient_ids,
-        "logit",
+def _areas(pairs: _Pairs, positive_side: Sides, negative_side: Sides) -> Estimates:
+    """(C,) areas; the (C, S) sides say whose positives and whose negatives count in each.
+
+    The influence is that of an AUROC whose two classes come from different groups.
+    """
+    of_positives, of_negatives = positive_side.astype(np.int64), negative_side.astype(np.int64)
+    sizes = np.array([of_positives @ pairs.by_slot(pairs.positives), of_negatives @ pairs.by_slot(pairs.negatives)])
+    won = np.column_stack([pairs.by_slot(column) for column in pairs.wins.T])
+    value = np.full(len(positive_side), np.nan)
+    twice_pairs = 2.0 * sizes[0] * sizes[1]
+    np.divide(((of_positives @ won) * of_negatives).sum(axis=1), twice_pairs, out=value, where=twice_pairs > 0)
+
+    counted = pairs.positives, pairs.negatives, pairs.wins, pairs.losses
+    sides = positive_side, negative_side
+    unit, column, influence, share = _entries(counted, pairs.slots, sides, value, sizes.astype(np.float64))
+    patient = pairs.units.patient
+    shape = (len(pairs.units.patient_ids), len(value))
+    influences, shares = by_patient((influence, share), patient[unit], column, shape)
+    drop_rounding(influences, shares, np.ones(len(value)))
+    deciding = np.minimum(
+        _deciding_patients(pairs.positives, patient, pairs.slots, positive_side),
+        _deciding_patients(pairs.negatives, patient, pairs.slots, negative_side),
     )
+    return Estimates(value, influences, shares, deciding, pairs.units.patient_ids, "logit")
 
 
-def _area(pairs: _Pairs, positive_slots: NDArray[np.bool_], negative_slots: NDArray[np.bool_]) -> Estimates:
-    """One column; the influence is that of an AUROC whose two classes come from different groups."""
-    positives = np.where(positive_slots[pairs.slots], pairs.positives, 0)
-    negatives = np.where(negative_slots[pairs.slots], pairs.negatives, 0)
-    m, n = max(int(positives.sum()), 1), max(int(negatives.sum()), 1)
-    defined = bool(positives.any() and negatives.any())
-    used = (positives + negatives > 0) & defined
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _entries(
+    counted: tuple[Codes, Codes, Codes, Codes], slots: Codes, sides: tuple[Sides, Sides], area: Floats, sizes: Floats
+) -> tuple[Codes, Codes, Floats, Floats]:
+    """(E,) unit, column, influence and share, wherever a unit has records on either side of a column with a value."""
+    (positives, negatives, wins, losses), (positive_side, negative_side) = counted, sides
+    units, (columns, count) = len(slots), positive_side.shape
+    entries = 0
+    for u in range(units):
+        for c in range(columns):
+            above, below = positives[u] * positive_side[c, slots[u]], negatives[u] * negative_side[c, slots[u]]
+            entries += above + below > 0 and not np.isnan(area[c])
+    unit, column = np.empty(entries, np.int64), np.empty(entries, np.int64)
+    influence, share = np.empty(entries), np.empty(entries)
+    at = 0
+    for u in range(units):
+        for c in range(columns):
+            above, below = positives[u] * positive_side[c, slots[u]], negatives[u] * negative_side[c, slots[u]]
+            if above + below == 0 or np.isnan(area[c]):
+                continue
+            net = 0
+            for s in range(count):
+                if above and negative_side[c, s]:
+                    net += wins[u, s]
+                if below and positive_side[c, s]:
+                    net -= losses[u, s]
+            m, n = sizes[0, c], sizes[1, c]
+            unit[at], column[at] = u, c
+            influence[at] = net / (2.0 * m * n) - area[c] * above / m + (1.0 - area[c]) * below / n
+            share[at] = above / (2.0 * m) + below / (2.0 * n)
+            at += 1
+    return unit, column, influence, share
 
-    wins = np.where(positives > 0, pairs.wins @ negative_slots.astype(np.int64), 0)
-    losses = np.where(negatives > 0, pairs.losses @ positive_slots.astype(np.int64), 0)
-    area = int(wins.sum()) / (2 * m * n) if defined else np.nan
-    influence = (wins - losses) / (2.0 * m * n) - area * positives / m + (1.0 - area) * negatives / n
-    share = positives / (2.0 * m) + negatives / (2.0 * n)
-    patient, nowhere = pairs.units.patient[used], np.zeros(int(used.sum()), dtype=np.int64)
-    shape = (len(pairs.units.patient_ids), 1)
-    influences, shares = by_patient((influence[used], share[used]), patient, nowhere, shape)
-    drop_rounding(influences, shares, np.ones(1))
-    everyone = np.zeros(len(pairs.slots), dtype=np.int64)
-    deciding = [deciding_patients(side, pairs.units.patient, everyone, 1) for side in (positives, negatives)]
-    return Estimates(np.array([area]), influences, shares, np.minimum(*deciding), pairs.units.patient_ids, "logit")
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _deciding_patients(records: Codes, patient: Codes, slots: Codes, side: Sides) -> Codes:
+    """(C,) int64 patients with at least one of the (U,) ``records`` in the slots of each column; ascending patients."""
+    columns = len(side)
+    distinct, last = np.zeros(columns, np.int64), np.full(columns, -1, np.int64)
+    for u in range(len(slots)):
+        if records[u] > 0:
+            for c in range(columns):
+                if side[c, slots[u]] and last[c] != patient[u]:
+                    last[c] = patient[u]
+                    distinct[c] += 1
+    return distinct
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
