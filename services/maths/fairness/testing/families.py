@@ -140,9 +140,10 @@ def group_tests(
         seed: permutation b depends on (seed, b) alone.
         permutations: B; the smallest p-value is 1 / (B + 1).
         aurocs: the AUROC within each comparable group. With them the observed contrast is a group's own AUROC minus the
-            average of the attribute's groups, weighted by precision; without them its first-order value, which sets
-            records against those of all groups and takes a group whose scores are all shifted, positives and negatives
-            alike, for one that ranks worse. Permuted contrasts are first-order ones either way.
+            average of the attribute's groups, weighted by precision, or its first-order value where that says less;
+            without them its first-order value, which sets records against those of all groups and takes a group whose
+            scores are all shifted, positives and negatives alike, for one that ranks worse. Permuted contrasts are
+            first-order ones either way.
 
     An attribute whose name has a comma is an intersection. Gaps need two testable groups. Cost: one pass over the
     patients' sums per permutation for all labels and groups; memory about 50 MiB beyond the arguments for 60,000
@@ -185,7 +186,7 @@ def _tally(
     data = group_sums(block.features, dealt(vectors.cell, seed, 0, 1), vectors)
     signed, error, count = block.statistics(data)[0], block.standard_errors(data), len(block.tests)
     for test, (difference, own) in block.within_groups(aurocs, data, vectors).items():
-        signed[test], error[test] = (difference / own if own > 0 else 0.0), own
+        signed[test], error[test] = _agreed(signed[test], difference / own if own > 0 else 0.0), own
     observed = np.abs(signed)
     gap_columns = [columns for _, columns in block.gaps.values()]
     gap_observed = np.array([observed[columns].max() for columns in gap_columns])
@@ -213,6 +214,18 @@ def _tally(
         pooled=pooled,
         gaps={key: (groups, float(p)) for (key, (groups, _)), p in zip(block.gaps.items(), gap_p, strict=True)},
     )
+
+
+def _agreed(first_order: float, within_groups: float) -> float:
+    """The smaller of two statistics of one question; 0 where they point in opposite directions.
+
+    The permutations are of first-order statistics, so a finding that needs both cannot be commoner than they allow. It
+    matters where classes are all but separate: one misplaced record in a small group is a jump of that group's own
+    AUROC against a null error of next to nothing.
+    """
+    if first_order * within_groups <= 0:
+        return 0.0
+    return min(first_order, within_groups, key=abs)
 
 
 def _family(

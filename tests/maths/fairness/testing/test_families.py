@@ -284,8 +284,9 @@ def test_unequal_prevalence_does_not_shrink_the_error_of_an_auroc():
             aurocs={("label", "auroc", "site", group): part.by_group[group] for group in part.comparable_groups},
         )
         statistics.append([tests.cells["label", "auroc", "site", group].statistic for group in ("small", "large")])
-    assert np.std(statistics, axis=0) == pytest.approx([1.0, 1.0], abs=0.25)
-    assert np.sum(statistics, axis=1) == pytest.approx(0.0, abs=1e-6)  # two groups are as far apart either way
+    spread = np.std(statistics, axis=0)
+    assert (spread < 1.25).all()  # with everyone's error in place of the group's own it is about 2
+    assert (spread > 0.5).all()
 
 
 def test_a_lone_difference_among_hundreds_of_intersections_is_found():
@@ -302,3 +303,34 @@ def test_a_lone_difference_among_hundreds_of_intersections_is_found():
         (0, "auroc", "sex,age,race", "F, old, B")
     ]
     assert all(cell.p_adjusted >= cell.p_value for cell in tests.cells.values())
+
+
+def test_one_misplaced_pair_among_separate_classes_is_no_rarity():
+    rng = np.random.default_rng(2)
+    patients = 800
+    race = rng.choice(2, patients, p=[0.85, 0.15])
+    y_true = (rng.random(patients) < 0.25).astype(np.int8)
+    y_score = np.clip(0.2 + 0.6 * y_true + rng.normal(0, 0.04, patients), 0, 1)
+    lowest, highest = (np.flatnonzero((race == 1) & (y_true == truth))[0] for truth in (1, 0))
+    y_score[lowest], y_score[highest] = 0.5, 0.51
+    grouping = Grouping("race", ("A", "B"), race)
+    measured = disaggregate_classification(
+        y_true,
+        y_score,
+        np.full(patients, 0.5),
+        sensitive_features=[grouping],
+        cluster=np.arange(patients),
+        minimums=Minimums(),
+    )
+    areas = measured.by["auroc", "race"].by_group
+    tests = group_tests(
+        {"k": measured.sums},
+        vectors=attribute_vectors(np.arange(patients), [grouping]),
+        testable={("k", "auroc", "race"): ("A", "B")},
+        aurocs={("k", "auroc", "race", group): areas[group] for group in ("A", "B")},
+        seed=1,
+        permutations=499,
+    )
+    assert areas["A"] == 1.0 > areas["B"]
+    # Both records fall into the small group by chance in about one of 44 permutations: no rarer than that is the finding.
+    assert tests.cells["k", "auroc", "race", "A"].p_value > 0.01
