@@ -10,6 +10,12 @@ and both bounds are signed contrasts of one fixed pair, whose paired standard er
 for p and the largest upper limit over those for q hold the true change, with alpha shared between both sides and the
 selections. When one pair is clearly the widest in both, this is its signed contrast with z = 2.05 in place of 1.96.
 When all groups are equal both directions of every pair are candidates, so the interval lies around zero.
+
+A candidate that is worse in all groups alike has noisier estimates, and a largest difference grows with noise. Swaps
+give both pipelines the same noise, so they would call that a change of the gap: with ten equal groups whose sensitivity
+falls from .95 to .70 (80 patients each) in .43 of simulated audits, and for the AUROC in .66 of them. The observed
+change is therefore first brought nearer to 0 by the change of the expected noise (``Paired.noise_change``). That can
+only make a p value larger, and leaves .01 of such audits.
 """
 
 from __future__ import annotations
@@ -53,7 +59,8 @@ class Change:
             (the larger of the baseline's and the candidate's widest pair).
         ci_low, ci_high: 95 % limits.
         p_value: two-sided, by within-patient swaps.
-        statistic: change on the scale of differences (log-ratios for ser and percent_max_min) over its SD over swaps.
+        statistic: change on the scale of differences (log-ratios for ser and percent_max_min) over its SD over swaps;
+            of a gap, less what the pipelines' different errors alone would make of it.
         permuted: (B,) float32 statistics after each swap, in the same unit, for adjustment over a family of changes.
     """
 
@@ -184,8 +191,15 @@ def _change(
         pair.standard_error,
         low,
         high,
-        *_test(float(spreads[1] - spreads[0]), after - before),
+        *_test(_less_noise(float(spreads[1] - spreads[0]), pair.noise_change(normals)), after - before),
     )
+
+
+def _less_noise(change: float, noise: float) -> float:
+    """The change nearer to 0 by what noise adds to it, at most to 0; as it is where noise works against it."""
+    if change * noise <= 0:
+        return change
+    return float(np.copysign(max(abs(change) - abs(noise), 0.0), change))
 
 
 def _test(observed: float, permuted: Floats) -> tuple[float | None, float | None, NDArray[np.float32] | None]:

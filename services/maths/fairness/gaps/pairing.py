@@ -15,6 +15,7 @@ from scipy import sparse
 from services.maths.fairness.estimates import Estimates, everywhere
 from services.maths.fairness.gaps.comparisons import blocks
 from services.maths.fairness.gaps.definitions import Definition
+from services.maths.fairness.gaps.shrinkage import shrunken_values
 from services.maths.fairness.gaps.simultaneous import (
     SELECTION,
     Pairs,
@@ -143,6 +144,26 @@ class Paired:
                 pairs.append(part[[apart.argmax()]])
             widest.append(float(self._changes(pairs, pairs)[1].max()))
         return max(widest)
+
+    def noise_change(self, normals: Floats) -> float:
+        """How much wider the candidate's groups would lie apart than the baseline's for its larger errors alone.
+
+        On the scale of differences: the expected spread of the estimates around one configuration of true values, with
+        the candidate's errors less with the baseline's. That configuration is the shrunken mean of both pipelines; of
+        groups clearly apart the errors change the expected spread hardly.
+        """
+        count, size = len(self.baseline.value), len(self.baseline.value) // self.parts
+        mean = np.tile(np.eye(count) / 2, 2)
+        values, covariance = (self.baseline.value + self.candidate.value) / 2, mean @ self.covariance @ mean.T
+        metrics = [slice(start, start + size) for start in range(0, count, size)]
+        middle = np.concatenate([shrunken_values(values[at], covariance[at, at]) for at in metrics])[:, None]
+        before, after = (
+            self.definition.comparison.spread(
+                middle + deviations(steady_covariance(each), normals), self.parts, self.definition.reduction
+            ).mean()
+            for each in (self.baseline, self.candidate)
+        )
+        return float(after - before)
 
     def interval(self, normals: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Limits of the change of the gap, from the pairs that may be the widest before and those that may be after.
