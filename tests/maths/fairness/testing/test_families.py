@@ -307,9 +307,9 @@ def test_a_lone_difference_among_hundreds_of_intersections_is_found():
 
 def test_one_misplaced_pair_among_separate_classes_is_no_rarity():
     rng = np.random.default_rng(2)
-    patients = 800
-    race = rng.choice(2, patients, p=[0.85, 0.15])
-    y_true = (rng.random(patients) < 0.25).astype(np.int8)
+    patients = 1600
+    race = (np.arange(patients) % 7 == 0).astype(np.int64)
+    y_true = (np.arange(patients) % 4 == 0).astype(np.int8)
     y_score = np.clip(0.2 + 0.6 * y_true + rng.normal(0, 0.04, patients), 0, 1)
     lowest, highest = (np.flatnonzero((race == 1) & (y_true == truth))[0] for truth in (1, 0))
     y_score[lowest], y_score[highest] = 0.5, 0.51
@@ -332,5 +332,5 @@ def test_one_misplaced_pair_among_separate_classes_is_no_rarity():
         permutations=499,
     )
     assert areas["A"] == 1.0 > areas["B"]
-    # Both records fall into the small group by chance in about one of 44 permutations: no rarer than that is the finding.
-    assert tests.cells["k", "auroc", "race", "A"].p_value > 0.01
+    # Both records fall into the small group by chance in one of 49 permutations, and so rare is the finding.
+    assert tests.cells["k", "auroc", "race", "A"].p_value > 0.004
