@@ -12,6 +12,8 @@ from services.audit.report.spelling import NOTHING, interval, number, signed, st
 from services.audit.report.tables import figure, folded, panels, quiet, section, table
 
 _LEADING = ("auroc", "tpr", "fpr")
+# Prevalence is no pipeline's; BPSN and BNSP set groups against one another.
+_NOT_OF_EVERYONE = ("prevalence", "auroc_bpsn", "auroc_bnsp")
 
 
 def pipelines_section(reading: Reading, legend: Markup) -> Markup:
@@ -29,7 +31,7 @@ def pipelines_section(reading: Reading, legend: Markup) -> Markup:
 
 
 def _means(reading: Reading) -> Markup:
-    metrics = [metric for metric in reading.metrics if metric != "prevalence"]
+    metrics = [metric for metric in reading.metrics if metric not in _NOT_OF_EVERYONE]
     eodd = [a for a in reading.single if reading.gap_targets("eodd_half", "tpr,fpr", a)]
     columns = [
         "Pipeline",
@@ -68,7 +70,7 @@ def _forests(reading: Reading) -> Markup:
 
 def _by_label(reading: Reading) -> Iterator[Markup]:
     for metric in reading.metrics:
-        if metric == "prevalence":
+        if metric in _NOT_OF_EVERYONE:
             continue
         columns: list[Content] = ["Label"]
         for i, pipeline in enumerate(reading.pipelines):

@@ -82,7 +82,7 @@ def _numbers(estimates: Estimates, pairs: Pairs, normals: Floats) -> Numbers:
     shrunken = _shrunken(uneven, squares)
     bias = float(np.abs(shrunken[:, None] + by_chance).max(axis=0).mean()) - float(np.abs(shrunken).max())
     low, high = widest_interval(estimates, pairs, critical_of(covariance, drawn))
-    return raw, float(expected.mean()), max(raw - bias, 0.0), low, high
+    return raw, float(expected.mean()), min(max(raw - bias, 0.0), raw), low, high
 
 
 def _shrunken(uneven: Floats, squares: Floats) -> Floats:

@@ -95,7 +95,13 @@ def test_change_is_paired():
     assert change.estimate == pytest.approx(gaps[1].estimate - gaps[0].estimate, abs=1e-15)
     assert change.ci_low < change.estimate < change.ci_high < 0
     assert change.p_value is change.statistic is change.permuted is None
-    assert change.ci_high - change.ci_low < gaps[0].ci_high - gaps[0].ci_low
+
+
+def test_change_of_two_groups_is_narrower_than_either_gap():
+    before, after = measured(7, (0.0, 0.9)), measured(7, (0.0, 0.9), noise=0.1)
+    change, gap = xauc_change(before, after, NORMALS), xauc_gap(*before, NORMALS)
+    assert change.ci_low < change.estimate < change.ci_high
+    assert change.ci_high - change.ci_low < (gap.ci_high - gap.ci_low) / 3
 
 
 def test_change_is_unknown_where_other_groups_take_part():
