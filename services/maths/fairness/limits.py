@@ -14,6 +14,7 @@ from services.maths.fairness.estimates import Estimates, column_squares
 from services.maths.fairness.sums import Floats
 
 CONFIDENCE = 0.95
+_FEW = 32  # so many quantiles are computed sooner than sorted
 
 
 def normal_critical(confidence: float = CONFIDENCE) -> float:
@@ -82,6 +83,8 @@ def t_quantiles(critical: float, degrees: NDArray[np.number]) -> Floats:
 
     Equal degrees are looked up once: contrasts of many groups come by the million, and have few different ones.
     """
+    if degrees.size < _FEW:
+        return np.asarray(-special.stdtrit(degrees, special.ndtr(-critical)))
     distinct, place = np.unique(degrees, return_inverse=True)
     return np.asarray(-special.stdtrit(distinct, special.ndtr(-critical))[place])
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from services.maths.fairness.estimates import by_patient, everywhere, ratio_of_sums
+from services.maths.fairness.estimates import Estimates, by_patient, everywhere, ratio_of_sums
 from services.maths.fairness.groups import Grouping
 from services.maths.fairness.sums import patient_sums
 
@@ -131,3 +132,17 @@ def test_rounding_does_not_pass_for_variance(values):
     slots = np.zeros(len(sums.patient), dtype=np.int64)
     result = ratio_of_sums(sums, "value", "records", slots=slots, count=1, scale="wilson")
     assert result.standard_error.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("chosen", [[2, 0], [-1], [1, 1, 0], []], ids=["turned", "last", "twice", "none"])
+def test_columns_are_those_of_the_dense_matrix_in_the_order_asked_for(chosen):
+    draw = np.random.default_rng(17)
+    table = draw.normal(size=(40, 3)) * (draw.random((40, 3)) < 0.4)
+    matrix = sparse.csr_array(table)
+    whole = Estimates(np.ones(3), matrix, matrix, np.array([9, 8, 7]), np.arange(40), "identity")
+    part = whole.take(chosen)
+    np.testing.assert_array_equal(part.influence.toarray(), table[:, chosen])
+    np.testing.assert_array_equal(part.patients, np.array([9, 8, 7], dtype=np.int64)[chosen])
+    inflation = np.sqrt(part.patients / (part.patients - 1))
+    expected = table[:, chosen].T @ table[:, chosen] * np.outer(inflation, inflation)
+    np.testing.assert_allclose(part.covariance, expected, rtol=1e-13, atol=1e-15)

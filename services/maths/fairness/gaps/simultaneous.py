@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from services.maths.fairness.arguments import stream_key
 from services.maths.fairness.estimates import Estimates
@@ -126,10 +126,10 @@ def critical_of(covariance: Floats, drawn: Floats) -> Critical:
         squares = apart - 2 * covariance[once[:, 0], once[:, 1]]
         moving = squares > 1e-12 * apart  # a pair without any variance is no part of the maximum
         both_sides = bool(two_way[moving].any())
-        single = float(stats.norm.ppf(0.5 + confidence / 2 if both_sides else confidence))
+        single = float(special.ndtri(0.5 + confidence / 2 if both_sides else confidence))
         if moving.sum() < 2:
-            spent = 0.0 if both_sides else float(stats.norm.cdf(-other_side))
-            return float(stats.norm.ppf(confidence + spent)) if spent else single
+            spent = 0.0 if both_sides else float(special.ndtr(-other_side))
+            return float(special.ndtri(confidence + spent)) if spent else single
         largest = np.full(drawn.shape[1], -np.inf)
         _largest_studentised(drawn, once[moving], 1.0 / np.sqrt(squares[moving]), two_way[moving], largest)
         spent = float((largest < -other_side).mean())
