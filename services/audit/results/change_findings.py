@@ -190,7 +190,10 @@ def _judge(row: Row, family: str, adjusted: float, critical: float) -> None:
     size = None if row["definition"] in _WITHOUT_TOLERANCE else tolerance(row["metric"])
     error = row["standard_error"]
     detectable = None if error is None else float(minimum_detectable_gap(error, critical))
-    row.update(family=family, p_adjusted=adjusted, verdict=change_verdict(adjusted, detectable, size))
+    limits = [row["ci_low"], row["ci_high"]]
+    largest = None if None in limits else max(abs(limit) for limit in limits)
+    said = change_verdict(adjusted, detectable, size, largest=largest)
+    row.update(family=family, p_adjusted=adjusted, verdict=said)
 
 
 def _short_of_ties(tested: Sequence[_Tested]) -> Floats:

@@ -27,6 +27,8 @@ MEAN_TESTED = ("dice", "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg")
 TESTED = (*SCORE_TESTED, *MEAN_TESTED)
 # Tests of these gaps are those of another definition on the same groups; a spread has none of its own.
 _UNTESTED_GAPS = ("between_group_sd", "difference_to_reference", "ratio_to_reference")
+# Ratios and percentages, whose limits do not compare with the tolerance of their metric.
+_IN_OTHER_UNITS = ("ser", "percent_max_min")
 
 
 class GroupFindings:
@@ -84,7 +86,11 @@ def judge_cells(cells: list[Row], tests: GroupTests) -> None:
         if found is not None:
             row.update(family=found.family, p_value=found.p_value, p_adjusted=found.p_adjusted)
             row["minimum_detectable_gap"] = _detectable(found.standard_error, tests.families[found.family])
-        row["verdict"] = verdict(row["p_adjusted"], row["minimum_detectable_gap"], tolerance(row["metric"]))
+        limits = [row["difference_ci_low"], row["difference_ci_high"]]
+        largest = None if None in limits else max(abs(limit) for limit in limits)
+        row["verdict"] = verdict(
+            row["p_adjusted"], row["minimum_detectable_gap"], tolerance(row["metric"]), largest=largest
+        )
 
 
 def judge_gaps(gaps: list[Row], tests: GroupTests, means: Mapping[tuple[str, ...], float]) -> None:
@@ -99,7 +105,8 @@ def judge_gaps(gaps: list[Row], tests: GroupTests, means: Mapping[tuple[str, ...
             row.update(family=found.family, p_value=found.p_value, p_adjusted=found.p_adjusted)
             if set(row["groups"]) <= set(found.groups):
                 detectable = _detectable_gap(row, metrics, found.groups, tests)
-        row["verdict"] = verdict(row["p_adjusted"], detectable, tolerance(row["metric"]))
+        largest = None if row["definition"] in _IN_OTHER_UNITS else row["ci_high"]
+        row["verdict"] = verdict(row["p_adjusted"], detectable, tolerance(row["metric"]), largest=largest)
         row["minimum_detectable_gap"] = _in_units_of(row, detectable, means)
 
 

@@ -39,19 +39,24 @@ def verdict(
     minimum_detectable_gap: float | None,
     tolerance: float | None,
     *,
+    largest: float | None = None,
     alpha: float = ALPHA,
 ) -> Verdict:
     """Verdict of a cell or a gap.
 
-    gap: the adjusted p-value is at most ``alpha``. no_gap_shown: tested, not significant, and a gap as large as the
-    tolerance would have been found with the stated power. insufficient_evidence: all else, above all what was not
-    tested (``p_adjusted`` None or NaN), and what has no tolerance or no detectable gap.
+    gap: the adjusted p-value is at most ``alpha``. no_gap_shown: tested, not significant, a gap as large as the
+    tolerance would have been found with the stated power, and ``largest``, the largest size that the interval allows,
+    is within the tolerance too. Power alone would call one true gap of that size in five none. insufficient_evidence:
+    all else, above all what was not tested (``p_adjusted`` None or NaN), and what has no tolerance or no detectable
+    gap. ``largest`` None: nothing is known against it.
     """
     if p_adjusted is None or math.isnan(p_adjusted):
         return "insufficient_evidence"
     if p_adjusted <= alpha:
         return "gap"
     if minimum_detectable_gap is None or tolerance is None or not minimum_detectable_gap <= tolerance:
+        return "insufficient_evidence"
+    if largest is not None and not largest <= tolerance:
         return "insufficient_evidence"
     return "no_gap_shown"
 
@@ -61,9 +66,10 @@ def change_verdict(
     minimum_detectable_gap: float | None,
     tolerance: float | None,
     *,
+    largest: float | None = None,
     alpha: float = ALPHA,
 ) -> ChangeVerdict:
     """The same for a change from baseline to candidate: change, no_change_shown, insufficient_evidence."""
-    said = verdict(p_adjusted, minimum_detectable_gap, tolerance, alpha=alpha)
+    said = verdict(p_adjusted, minimum_detectable_gap, tolerance, largest=largest, alpha=alpha)
     renamed: dict[Verdict, ChangeVerdict] = {"gap": "change", "no_gap_shown": "no_change_shown"}
     return renamed.get(said, "insufficient_evidence")

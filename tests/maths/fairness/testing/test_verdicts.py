@@ -43,3 +43,11 @@ def test_tolerances():
     assert tolerance("auroc,tpr") == 0.05
     assert tolerance("lpips_alex") == tolerance("lpips_vgg") == 0.02
     assert tolerance("tpr,ece") is None
+
+
+def test_no_gap_is_shown_only_where_the_interval_stays_within_the_tolerance():
+    assert verdict(0.3, 0.04, 0.05, largest=0.049) == "no_gap_shown"
+    assert verdict(0.3, 0.04, 0.05, largest=0.051) == "insufficient_evidence"
+    assert verdict(0.01, 0.04, 0.05, largest=0.2) == "gap"
+    assert change_verdict(0.3, 0.04, 0.05, largest=0.049) == "no_change_shown"
+    assert change_verdict(0.3, 0.04, 0.05, largest=0.051) == "insufficient_evidence"
