@@ -47,12 +47,16 @@ def prediction_rows(frame: pd.DataFrame) -> pd.DataFrame:
         raise UnknownLabel("y_true must be 0, 1 or missing", field="predictions.y_true")
     score = _numbers(frame, "y_score", "predictions")
     if not np.isfinite(score).all():
-        raise NonFinite("y_score must be a finite number in every row", field="predictions.y_score")
+        raise NonFinite(
+            "y_score must be a finite number in every row", field="predictions.y_score", reason="NON_FINITE_SCORE"
+        )
     if not ((score >= 0.0) & (score <= 1.0)).all():
         raise OutOfRange("y_score must be a probability in [0, 1] in every row", field="predictions.y_score")
     threshold = _numbers(frame, "threshold", "predictions")
     if np.isinf(threshold).any():
-        raise NonFinite("threshold must be a finite number or missing", field="predictions.threshold")
+        raise NonFinite(
+            "threshold must be a finite number or missing", field="predictions.threshold", reason="NON_FINITE_THRESHOLD"
+        )
     if ((threshold < 0.0) | (threshold > 1.0)).any():
         raise OutOfRange("threshold must lie in [0, 1] as scores do, or be missing", field="predictions.threshold")
     rows["y_true"] = pd.array(np.where(given, truth, np.nan), dtype="Int8")
