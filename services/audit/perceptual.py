@@ -1,4 +1,7 @@
-"""The LPIPS networks that an audit asks for: there, pinned by digest, and loaded once a process."""
+"""The LPIPS networks that an audit asks for: there, pinned by digest, and loaded once a process.
+
+torch is imported when a network is first needed: most audits need none, and it is half of a worker's start.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from services.adapters.perceptual import load_lpips
 from services.audit.pipeline import Degrade, ModelStage, ResolvedAudit, ResolvedPipeline
 from services.errors import FailedPrecondition, InvalidInput
-from services.maths.imaging.perceptual import lpips
-from services.maths.networks.lpips import LpipsNetwork, Variant
+
+if TYPE_CHECKING:
+    from services.maths.networks.lpips import LpipsNetwork, Variant
 
 VARIANTS: dict[str, Variant] = {"lpips_alex": "alex", "lpips_vgg": "vgg"}
 
@@ -56,6 +59,8 @@ class Perceptual:
                 field=metric,
                 reason="MODEL_CHANGED",
             )
+        from services.maths.imaging.perceptual import lpips
+
         return partial(lpips, network=network)
 
     def _network(self, metric: str) -> LpipsNetwork:
@@ -68,6 +73,10 @@ class Perceptual:
             )
         with self._lock:
             if metric not in self._networks:
+                import torch
+
+                from services.adapters.perceptual import load_lpips
+
                 torch.set_num_threads(1)  # a distance must not depend on how many cores the machine has
                 self._networks[metric] = load_lpips(self._folder, VARIANTS[metric])
             return self._networks[metric]

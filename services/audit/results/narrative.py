@@ -163,7 +163,7 @@ _FAMILY_SENTENCES = {
     ),
     "exploratory": (
         "Intersections of attributes are exploratory: {tests}, with the false discovery rate controlled (Benjamini "
-        "and Hochberg)."
+        "and Hochberg); what no permutation of its own reaches takes its p value from those of all tests together."
     ),
     "cohort": (
         "Differences in prevalence are properties of the cohort and form a family of their own ({tests}, step-down); "
@@ -206,7 +206,8 @@ def _changes(report: Mapping[str, Any]) -> str:
     if primary := families.get("changes"):
         text += (
             " p values come from exchanging the two pipelines' readings within patients at random "
-            f"({_numbers(primary)['permutations']}), adjusted step-down over {_numbers(primary)['tests']}. "
+            f"({_numbers(primary)['permutations']}); of a gap's change only what exceeds the change in the gap that "
+            f"noise alone would show is counted. They are adjusted step-down over {_numbers(primary)['tests']}. "
             f"{_findings(primary)}"
         )
     if exploratory := families.get("changes_exploratory"):
