@@ -42,7 +42,7 @@ def pair(request, monkeypatch):
     reference.load_state_dict(torch.load(heads, weights_only=True, map_location="cpu"), strict=False)
     state = {key: value for key, value in reference.state_dict().items() if not key.startswith("lins.")}
     ours = LpipsNetwork(request.param)
-    ours.load_state_dict({key: value for key, value in state.items()})
+    ours.load_state_dict(state)
     return ours.eval(), reference.eval()
 
 
