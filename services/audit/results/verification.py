@@ -18,6 +18,9 @@ from services.audit.results.formats import read_predictions, read_quality
 from services.audit.results.reading import LISTS, read_report, stated_settings
 from services.audit.results.reduce import reduce, report_digest
 
+LAST_DIGITS = 1e-8
+"""Another processor may round the last digit differently; a relative difference up to this is no other number."""
+
 _OF_CELLS = ("pipeline", "task", "label", "metric", "attribute")
 _IDENTITY = ("name", *_OF_CELLS, "baseline", "candidate", "definition", "group", "reference")
 
@@ -72,12 +75,11 @@ class Verification:
             return "The Parquet files are not the evidence of this report: their rows have other digests."
         if not self.differences:
             return f"All {self.numbers:,} numbers follow exactly from the evidence."
-        if math.isinf(self.largest_relative):
+        if self.largest_relative > LAST_DIGITS:
             return f"{len(self.differences):,} places of the report do not follow from the evidence."
         return (
             f"{len(self.differences):,} of {self.numbers:,} numbers differ in their last digits only: the largest "
-            "relative "
-            f"difference is {self.largest_relative:.1e}."
+            f"relative difference is {self.largest_relative:.1e}."
         )
 
 

@@ -107,6 +107,13 @@ def test_last_digits_are_told_from_other_numbers(files):
     assert "last digits" in found.summary()
 
 
+def test_another_number_is_not_called_a_last_digit(files):
+    def halved(plain):
+        first(plain["cells"])["estimate"] /= 2
+
+    assert "do not follow" in verify_report(*changed(files, halved)).summary()
+
+
 def test_other_rows_are_not_the_evidence(files, planted):
     other = planted.predictions.copy()
     other.loc[3, "y_score"] = 0.123
