@@ -33,6 +33,7 @@ from services.audit.results.formats import (
 )
 from services.audit.results.reduce import reduce, report_json
 from services.errors import Internal, ServiceError, Unavailable, error_from_dict
+from services.maths.fairness.testing.verdicts import TOLERANCES
 
 MOST_GAUGES = 2000
 
@@ -128,7 +129,7 @@ _GAP_GAUGE = (
 
 
 def gauges(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of the report that ``/metrics`` shows: overall and single-attribute values that exist.
+    """The part of the report that ``/metrics`` shows: overall and single-attribute values of tested metrics.
 
     Their number is bounded, because each becomes a time series; ``left_out`` counts what did not fit. Gaps to a
     reference group are left to the report: they would be as many as the groups.
@@ -140,7 +141,8 @@ def gauges(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(row: Mapping[str, Any]) -> bool:
-    return row["estimate"] is not None and "," not in row["attribute"]
+    tested = all(metric in TOLERANCES for metric in row["metric"].split(","))
+    return tested and row["estimate"] is not None and "," not in row["attribute"]
 
 
 def _only(keys: Sequence[str], row: Mapping[str, Any]) -> dict[str, Any]:

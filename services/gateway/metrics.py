@@ -26,6 +26,13 @@ CELL_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "gr
 COUNT_LABELS = ("cohort", "task", "label", "attribute", "group")
 GAP_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "definition")
 
+_FAIRNESS = {
+    "fairness_gap": ("A gap between groups, as the latest audit found it.", GAP_LABELS),
+    "subgroup_n": ("Records behind evenhand_subgroup_metric, whatever the pipeline.", COUNT_LABELS),
+    "subgroup_patients": ("Patients behind evenhand_subgroup_metric.", COUNT_LABELS),
+    "subgroup_metric": ("A metric within a group, as the latest audit found it.", CELL_LABELS),
+}
+
 
 class LedgerMetrics:
     """A Prometheus collector over the ledger."""
@@ -72,50 +79,40 @@ class LedgerMetrics:
 
     def _fairness(self) -> Iterator[Metric]:
         audits, _ = self._ledger.list_resources("audit", page_size=MOST_AUDITS, state="STATE_SUCCEEDED")
-        cells = _Family("evenhand_subgroup_metric", "A metric within a group, as the latest audit found it.")
-        counts = _Family("evenhand_subgroup_n", "Records behind evenhand_subgroup_metric, whatever the pipeline.")
-        patients = _Family("evenhand_subgroup_patients", "Patients behind evenhand_subgroup_metric.")
-        gaps = _Family("evenhand_fairness_gap", "A gap between groups, as the latest audit found it.")
-        for body in audits:  # newest first: what an older audit says about the same thing is history
-            cohort = str((body.get("spec") or {}).get("cohort", ""))
-            gauges = body.get("gauges") or {}
-            for cell in gauges.get("cells") or ():
-                cells.put(_key(cohort, cell, CELL_LABELS), cell.get("estimate"))
-                counts.put(_key(cohort, cell, COUNT_LABELS), cell.get("records"))
-                patients.put(_key(cohort, cell, COUNT_LABELS), cell.get("patients"))
-            for gap in gauges.get("gaps") or ():
-                gaps.put(_key(cohort, gap, GAP_LABELS), gap.get("estimate"))
+        families = {
+            name: GaugeMetricFamily(f"evenhand_{name}", text, labels=list(labels))
+            for name, (text, labels) in _FAIRNESS.items()
+        }
+        seen: set[tuple[str, tuple[str, ...]]] = set()
         room, dropped = MOST_SERIES, 0
-        # The counts come before the values: a value whose n was cut off by the cap would be worse than none.
-        for family, labels in (
-            (gaps, GAP_LABELS),
-            (counts, COUNT_LABELS),
-            (patients, COUNT_LABELS),
-            (cells, CELL_LABELS),
-        ):
-            metric, left_out = family.metric(labels, room)
-            room -= len(metric.samples)
-            dropped += left_out
-            yield metric
+        for body in audits:  # newest first: what an older audit says about the same thing is history
+            for name, key, value in _series(body):
+                if (name, key) in seen:
+                    continue
+                seen.add((name, key))
+                if room:
+                    families[name].add_metric(list(key), value)
+                    room -= 1
+                else:
+                    dropped += 1
+        yield from families.values()
         yield GaugeMetricFamily("evenhand_series_dropped", "Fairness series over the cap of 2,000.", value=dropped)
 
 
-class _Family:
-    """Values of one metric by label values; the first value put for a key stays."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self._name, self._text = name, text
-        self._values: dict[tuple[str, ...], float] = {}
-
-    def put(self, key: tuple[str, ...], value: Any) -> None:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            self._values.setdefault(key, float(value))
-
-    def metric(self, labels: Iterable[str], room: int) -> tuple[GaugeMetricFamily, int]:
-        family = GaugeMetricFamily(self._name, self._text, labels=list(labels))
-        for key in list(self._values)[:room]:
-            family.add_metric(list(key), self._values[key])
-        return family, max(0, len(self._values) - room)
+def _series(body: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    """(family, label values, value) of one audit; counts before values: without its n a value is worse than none."""
+    cohort = str((body.get("spec") or {}).get("cohort", ""))
+    gauges = body.get("gauges") or {}
+    for name, rows, field in (
+        ("fairness_gap", "gaps", "estimate"),
+        ("subgroup_n", "cells", "records"),
+        ("subgroup_patients", "cells", "patients"),
+        ("subgroup_metric", "cells", "estimate"),
+    ):
+        for row in gauges.get(rows) or ():
+            value = row.get(field)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield name, _key(cohort, row, _FAIRNESS[name][1]), float(value)
 
 
 def _key(cohort: str, entry: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -60,12 +60,13 @@ async def test_a_cancelled_report_leaves_no_process(world: World) -> None:
     assert not child.is_running()
 
 
-def cell(estimate: float | None, attribute: str = "sex") -> dict[str, Any]:
-    place = dict.fromkeys(("pipeline", "task", "label", "metric", "group"), "x")
+def cell(estimate: float | None, attribute: str = "sex", metric: str = "auroc") -> dict[str, Any]:
+    place = dict.fromkeys(("pipeline", "task", "label", "group"), "x")
     numbers = dict.fromkeys(("ci_low", "ci_high", "p_adjusted"), 0.5)
     return {
         **place,
         **numbers,
+        "metric": metric,
         "attribute": attribute,
         "estimate": estimate,
         "records": 9,
@@ -79,7 +80,7 @@ def gap(reference: str) -> dict[str, Any]:
 
 
 def test_gauges_show_numbers_of_single_attributes_and_are_bounded() -> None:
-    cells = [cell(0.5), cell(None), cell(0.5, "sex,age"), cell(0.7, "")]
+    cells = [cell(0.5), cell(None), cell(0.5, "sex,age"), cell(0.7, ""), cell(0.9, metric="brier")]
     shown = gauges({"cells": cells, "gaps": [gap(""), gap("Female")]})
     assert [row["estimate"] for row in shown["cells"]] == [0.5, 0.7]
     assert {"ci_low", "ci_high", "p_adjusted", "state", "patients"} <= set(shown["cells"][0])

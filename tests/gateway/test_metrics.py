@@ -76,6 +76,16 @@ def test_series_are_capped_and_the_rest_is_counted(ledger):
     )  # n, patients and value of each
 
 
+def test_the_newest_audit_is_whole_before_an_older_one_has_room(ledger):
+    for number, cohort in enumerate("abc"):
+        put_audit(
+            ledger, f"audits/{number}", f"cohorts/{cohort}", [cell(f"g{i}", 0.5) for i in range(MOST_SERIES // 4)]
+        )
+    shown = [s.labels["cohort"] for s in scrape(ledger) if s.name == "evenhand_subgroup_metric"]
+    assert set(shown) == {"c"}
+    assert len(shown) == MOST_SERIES // 4
+
+
 def test_label_values_are_short_and_printable(ledger):
     put_audit(ledger, "audits/1", "cohorts/a", [cell('x"}\n' + "y" * 500, 0.5)])
     (sample,) = [s for s in scrape(ledger) if s.name == "evenhand_subgroup_metric"]
