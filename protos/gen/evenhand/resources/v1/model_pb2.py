@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!evenhand/resources/v1/model.proto\x12\x15\x65venhand.resources.v1\"\xfd\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x04task\x18\x03 \x01(\x0e\x32\x1b.evenhand.resources.v1.Task\x12\x0e\n\x06\x66\x61mily\x18\x04 \x01(\t\x12/\n\x05input\x18\x05 \x01(\x0b\x32 .evenhand.resources.v1.PixelSpec\x12\x30\n\x06output\x18\x06 \x01(\x0b\x32 .evenhand.resources.v1.PixelSpec\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12@\n\nthresholds\x18\x08 \x03(\x0b\x32,.evenhand.resources.v1.Model.ThresholdsEntry\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12\x0f\n\x07licence\x18\n \x01(\t\x12\x17\n\x0ftraining_digest\x18\x0b \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x0c \x01(\t\x12\x38\n\x06scores\x18\r \x03(\x0b\x32(.evenhand.resources.v1.Model.ScoresEntry\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"W\n\tPixelSpec\x12\x10\n\x08\x63hannels\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0b\n\x03low\x18\x04 \x01(\x01\x12\x0c\n\x04high\x18\x05 \x01(\x01*\x88\x01\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x17\n\x13TASK_RECONSTRUCTION\x10\x01\x12\x17\n\x13TASK_CLASSIFICATION\x10\x02\x12\x15\n\x11TASK_SEGMENTATION\x10\x03\x12!\n\x1dTASK_ATTRIBUTE_CLASSIFICATION\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!evenhand/resources/v1/model.proto\x12\x15\x65venhand.resources.v1\"\xca\x05\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x04task\x18\x03 \x01(\x0e\x32\x1b.evenhand.resources.v1.Task\x12\x0e\n\x06\x66\x61mily\x18\x04 \x01(\t\x12/\n\x05input\x18\x05 \x01(\x0b\x32 .evenhand.resources.v1.PixelSpec\x12\x30\n\x06output\x18\x06 \x01(\x0b\x32 .evenhand.resources.v1.PixelSpec\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12@\n\nthresholds\x18\x08 \x03(\x0b\x32,.evenhand.resources.v1.Model.ThresholdsEntry\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12\x0f\n\x07licence\x18\n \x01(\t\x12\x17\n\x0ftraining_digest\x18\x0b \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x0c \x01(\t\x12\x38\n\x06scores\x18\r \x03(\x0b\x32(.evenhand.resources.v1.Model.ScoresEntry\x12\x34\n\nconditions\x18\x0e \x03(\x0b\x32 .evenhand.resources.v1.Condition\x12\x0e\n\x06\x66\x61\x63tor\x18\x0f \x01(\x05\x12\x13\n\x0bmask_labels\x18\x10 \x03(\t\x12\x13\n\x0bmask_phases\x18\x11 \x03(\t\x12\x12\n\nprediction\x18\x12 \x01(\t\x12\x10\n\x08samplers\x18\x13 \x03(\t\x12\x10\n\x08guidable\x18\x14 \x01(\x08\x12\x15\n\rprompt_tokens\x18\x15 \x01(\x05\x12\x0c\n\x04\x62\x61se\x18\x16 \x01(\t\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"D\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06levels\x18\x02 \x03(\t\x12\x0b\n\x03low\x18\x03 \x01(\x01\x12\x0c\n\x04high\x18\x04 \x01(\x01\"W\n\tPixelSpec\x12\x10\n\x08\x63hannels\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0b\n\x03low\x18\x04 \x01(\x01\x12\x0c\n\x04high\x18\x05 \x01(\x01*\x86\x02\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x17\n\x13TASK_RECONSTRUCTION\x10\x01\x12\x17\n\x13TASK_CLASSIFICATION\x10\x02\x12\x15\n\x11TASK_SEGMENTATION\x10\x03\x12!\n\x1dTASK_ATTRIBUTE_CLASSIFICATION\x10\x04\x12\x16\n\x12TASK_TEXT_TO_IMAGE\x10\x05\x12\x16\n\x12TASK_MASK_TO_IMAGE\x10\x06\x12\x17\n\x13TASK_CLASS_TO_IMAGE\x10\x07\x12\x19\n\x15TASK_SUPER_RESOLUTION\x10\x08\x12\x18\n\x14TASK_IMAGE_EMBEDDING\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL_THRESHOLDSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL_SCORESENTRY']._loaded_options = None
   _globals['_MODEL_SCORESENTRY']._serialized_options = b'8\001'
-  _globals['_TASK']._serialized_start=662
-  _globals['_TASK']._serialized_end=798
+  _globals['_TASK']._serialized_start=937
+  _globals['_TASK']._serialized_end=1199
   _globals['_MODEL']._serialized_start=61
-  _globals['_MODEL']._serialized_end=570
-  _globals['_MODEL_THRESHOLDSENTRY']._serialized_start=474
-  _globals['_MODEL_THRESHOLDSENTRY']._serialized_end=523
-  _globals['_MODEL_SCORESENTRY']._serialized_start=525
-  _globals['_MODEL_SCORESENTRY']._serialized_end=570
-  _globals['_PIXELSPEC']._serialized_start=572
-  _globals['_PIXELSPEC']._serialized_end=659
+  _globals['_MODEL']._serialized_end=775
+  _globals['_MODEL_THRESHOLDSENTRY']._serialized_start=679
+  _globals['_MODEL_THRESHOLDSENTRY']._serialized_end=728
+  _globals['_MODEL_SCORESENTRY']._serialized_start=730
+  _globals['_MODEL_SCORESENTRY']._serialized_end=775
+  _globals['_CONDITION']._serialized_start=777
+  _globals['_CONDITION']._serialized_end=845
+  _globals['_PIXELSPEC']._serialized_start=847
+  _globals['_PIXELSPEC']._serialized_end=934
 # @@protoc_insertion_point(module_scope)

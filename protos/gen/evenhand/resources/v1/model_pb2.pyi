@@ -14,14 +14,24 @@ class Task(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TASK_CLASSIFICATION: _ClassVar[Task]
     TASK_SEGMENTATION: _ClassVar[Task]
     TASK_ATTRIBUTE_CLASSIFICATION: _ClassVar[Task]
+    TASK_TEXT_TO_IMAGE: _ClassVar[Task]
+    TASK_MASK_TO_IMAGE: _ClassVar[Task]
+    TASK_CLASS_TO_IMAGE: _ClassVar[Task]
+    TASK_SUPER_RESOLUTION: _ClassVar[Task]
+    TASK_IMAGE_EMBEDDING: _ClassVar[Task]
 TASK_UNSPECIFIED: Task
 TASK_RECONSTRUCTION: Task
 TASK_CLASSIFICATION: Task
 TASK_SEGMENTATION: Task
 TASK_ATTRIBUTE_CLASSIFICATION: Task
+TASK_TEXT_TO_IMAGE: Task
+TASK_MASK_TO_IMAGE: Task
+TASK_CLASS_TO_IMAGE: Task
+TASK_SUPER_RESOLUTION: Task
+TASK_IMAGE_EMBEDDING: Task
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores")
+    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores", "conditions", "factor", "mask_labels", "mask_phases", "prediction", "samplers", "guidable", "prompt_tokens", "base")
     class ThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +59,15 @@ class Model(_message.Message):
     TRAINING_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    MASK_LABELS_FIELD_NUMBER: _ClassVar[int]
+    MASK_PHASES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    SAMPLERS_FIELD_NUMBER: _ClassVar[int]
+    GUIDABLE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     task: Task
@@ -62,7 +81,28 @@ class Model(_message.Message):
     training_digest: str
     backend: str
     scores: _containers.ScalarMap[str, float]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
+    factor: int
+    mask_labels: _containers.RepeatedScalarFieldContainer[str]
+    mask_phases: _containers.RepeatedScalarFieldContainer[str]
+    prediction: str
+    samplers: _containers.RepeatedScalarFieldContainer[str]
+    guidable: bool
+    prompt_tokens: int
+    base: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., factor: _Optional[int] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_phases: _Optional[_Iterable[str]] = ..., prediction: _Optional[str] = ..., samplers: _Optional[_Iterable[str]] = ..., guidable: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., base: _Optional[str] = ...) -> None: ...
+
+class Condition(_message.Message):
+    __slots__ = ("name", "levels", "low", "high")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    levels: _containers.RepeatedScalarFieldContainer[str]
+    low: float
+    high: float
+    def __init__(self, name: _Optional[str] = ..., levels: _Optional[_Iterable[str]] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class PixelSpec(_message.Message):
     __slots__ = ("channels", "height", "width", "low", "high")
