@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from services.maths.phantoms import brain, chest
+from services.maths.phantoms import brain, cardiac, chest
 from services.maths.phantoms.chest_findings import (
     CHEST_LABELS,
     HEART_EXCESS,
@@ -21,7 +21,7 @@ from services.maths.phantoms.chest_findings import (
 )
 from services.maths.phantoms.worlds import WORLDS, Kind, Patient, World, draw_patient, patient_stream
 
-LABELS = {"chest": CHEST_LABELS, "brain": brain.BRAIN_LABELS}
+LABELS = {"chest": CHEST_LABELS, "brain": brain.BRAIN_LABELS, "cardiac": cardiac.CARDIAC_LABELS}
 
 _FINDING_PERSISTS = 0.92
 _FINDING_NEW = 0.01
@@ -32,23 +32,26 @@ _LABEL_MISSING = 0.01
 class PhantomCohort:
     """N images of a cohort.
 
-    ``images`` (N, 1, S, S) float32 in [0, 1]; ``masks`` (N, S, S) uint8 0/1, all 0 for the chest; ``table`` has one row
-    an image: record_id, patient_id, split, sex, age, race, the labels (0, 1 or missing), then the exact features and
-    nuisances, among them ``strength_<label>``, the planted strength of each finding (0 where absent).
+    ``images`` (N, C, S, S) float32 in [0, 1], one channel, or [ED, ES, ED] for the heart; ``masks`` (N, S, S) uint8
+    0/1, all 0 for the chest, 0..3 at ED for the heart; ``es_masks`` those at ES, for the heart only; ``table`` has one
+    row an image: record_id, patient_id, split, sex, age, race, the labels (0, 1 or missing), then the exact features
+    and nuisances, among them ``strength_<label>``, the planted strength of each finding (0 where absent).
     """
 
     images: npt.NDArray[np.float32]
     masks: npt.NDArray[np.uint8]
     table: pd.DataFrame
+    es_masks: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
 class PhantomRecord:
-    """One image (1, S, S) float32, its mask (S, S) uint8 and its row of the table."""
+    """One image (C, S, S) float32, its mask (S, S) uint8 and its row of the table; the heart also has one at ES."""
 
     image: npt.NDArray[np.float32]
     mask: npt.NDArray[np.uint8]
     row: dict[str, Any]
+    es_mask: npt.NDArray[np.uint8] | None = None
 
 
 def draw_cohort(kind: Kind, world: str, patients: int, seed: int, size: int = 128) -> PhantomCohort:
@@ -62,7 +65,9 @@ def draw_cohort(kind: Kind, world: str, patients: int, seed: int, size: int = 12
     table = pd.DataFrame([record.row for record in records])
     for label in LABELS[kind]:
         table[label] = table[label].astype("Int8")
-    return PhantomCohort(np.stack([r.image for r in records]), np.stack([r.mask for r in records]), table)
+    images, masks = np.stack([r.image for r in records]), np.stack([r.mask for r in records])
+    at_es = [r.es_mask for r in records if r.es_mask is not None]
+    return PhantomCohort(images, masks, table, np.stack(at_es) if at_es else None)
 
 
 def draw_records(kind: Kind, world: str, patient: int, seed: int, size: int = 128) -> Iterator[PhantomRecord]:
@@ -73,8 +78,7 @@ def draw_records(kind: Kind, world: str, patient: int, seed: int, size: int = 12
         raise ValueError(f"kind must be one of {', '.join(LABELS)}, not {kind!r}")
     rng = patient_stream(kind, seed, patient)
     who = draw_patient(kind, patient, rng)
-    draw = _chest_records if kind == "chest" else _brain_records
-    yield from draw(WORLDS[world], who, seed, size, rng)
+    yield from _DRAWERS[kind](WORLDS[world], who, seed, size, rng)
 
 
 def _chest_records(
@@ -100,7 +104,8 @@ def _chest_records(
         image, features = _draw_chest(size, build, exposure, findings, image_rng)
         labels = {label: None if missing[i] else int(present[i]) for i, label in enumerate(CHEST_LABELS)}
         strengths = {f"strength_{label}": float(strength[i]) for i, label in enumerate(CHEST_LABELS)}
-        row = _row(who, number) | labels | features | strengths
+        effusion = {"effusion_side": _patient_side(findings["Pleural Effusion"].side)}
+        row = _row(who, number) | labels | features | strengths | effusion
         yield PhantomRecord(image[None], np.zeros((size, size), np.uint8), row)
 
 
@@ -140,11 +145,46 @@ def _brain_records(
             "tumour_grade_4": None if missing[1] else int(grade_4),
             "tumour_area": float(mask.mean()),
             "strength_tumour": contrast * scan.strength * head.tumour.strength if scan.level > 0 else 0.0,
+            "tumour_side": _patient_side(head.tumour.centre[0]),
+            "tumour_radius": scan.level * head.tumour.radius,
+            "necrosis": head.tumour.necrosis if glioblastoma else 0.0,
             "ventricle": head.ventricle,
             "gain": scan.gain,
             "noise": scan.noise,
         }
         yield PhantomRecord(image[None], mask, row)
+
+
+def _cardiac_records(
+    world: World, who: Patient, seed: int, size: int, rng: np.random.Generator
+) -> Iterator[PhantomRecord]:
+    failing = bool(rng.random() < cardiac.HEART_FAILURE_PREVALENCE * world.prevalence(who))
+    body = cardiac.draw_body(who, rng)
+    strength = body.failure * world.contrast(who) if failing else 0.0
+    for number in range(who.images):
+        image_rng = patient_stream("cardiac", seed, who.index, 1 + number)
+        missing = image_rng.random() < _LABEL_MISSING
+        cine = cardiac.draw_cine(image_rng)
+        (ed, es), (mask, es_mask) = cardiac.draw_pair(size, body, cine, strength, image_rng)
+        row = _row(who, number) | {
+            "bmi": body.bmi,
+            "heart_failure": None if missing else int(failing),
+            **cardiac.exact_features(body, cine, strength),
+            "strength_heart_failure": strength,
+        }
+        yield PhantomRecord(np.stack([ed, es, ed]), mask, row, es_mask)
+
+
+_DRAWERS: Mapping[Kind, Callable[[World, Patient, int, int, np.random.Generator], Iterator[PhantomRecord]]] = {
+    "chest": _chest_records,
+    "brain": _brain_records,
+    "cardiac": _cardiac_records,
+}
+
+
+def _patient_side(x: float) -> str:
+    """The patient's side of a place in the image: image left is the patient's right."""
+    return "right" if x < 0 else "left"
 
 
 def _row(who: Patient, number: int) -> dict[str, Any]:

@@ -27,12 +27,12 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["chest", "brain"]
+Kind = Literal["chest", "brain", "cardiac"]
 
 PLANTED_CONTRAST = 0.55
 CONFOUNDED_PREVALENCE = 0.5
 
-_STREAM_OF_KIND: Mapping[str, int] = {"chest": 1, "brain": 2}
+_STREAM_OF_KIND: Mapping[str, int] = {"chest": 1, "brain": 2, "cardiac": 4}
 
 RACES = ("White", "Black", "Asian", "Other")
 _RACE_SHARES = (0.55, 0.2, 0.15, 0.1)
@@ -47,6 +47,8 @@ class World:
     name: str
     contrast_by_sex: Mapping[str, float] = field(default_factory=dict)
     prevalence_by_sex: Mapping[str, float] = field(default_factory=dict)
+    shifted_race: str = ""
+    more_severe_race: str = ""
 
     def contrast(self, patient: Patient) -> float:
         """Factor on the strength of every finding of this patient."""
@@ -56,11 +58,21 @@ class World:
         """Factor on the probability of every finding of this patient."""
         return self.prevalence_by_sex.get(patient.sex, 1.0)
 
+    def shifted(self, patient: Patient) -> bool:
+        """Whether this patient's pelvis has the planted shape."""
+        return bool(self.shifted_race) and patient.race == self.shifted_race
+
+    def more_severe(self, patient: Patient) -> bool:
+        """Whether osteoarthritis is more severe in this patient's group."""
+        return bool(self.more_severe_race) and patient.race == self.more_severe_race
+
 
 WORLDS: Mapping[str, World] = {
     "null": World("null"),
-    "planted": World("planted", contrast_by_sex={"Female": PLANTED_CONTRAST}),
-    "confounded": World("confounded", prevalence_by_sex={"Female": CONFOUNDED_PREVALENCE}),
+    "planted": World(
+        "planted", contrast_by_sex={"Female": PLANTED_CONTRAST}, shifted_race="Black", more_severe_race="Black"
+    ),
+    "confounded": World("confounded", prevalence_by_sex={"Female": CONFOUNDED_PREVALENCE}, more_severe_race="Black"),
 }
 
 
