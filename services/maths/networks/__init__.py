@@ -11,11 +11,17 @@ from typing import Any
 
 from torch import nn
 
+from services.maths.networks.diffusion_unet import DiffusionUNet
 from services.maths.networks.pointwise import Pointwise
 from services.maths.networks.resnet import ResNet18
 from services.maths.networks.unet import UNet
 
-FAMILIES: Mapping[str, Callable[..., nn.Module]] = {"unet": UNet, "resnet18": ResNet18, "pointwise": Pointwise}
+FAMILIES: Mapping[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    "resnet18": ResNet18,
+    "diffusion-unet": DiffusionUNet,
+    "pointwise": Pointwise,
+}
 
 
 def build_network(family: str, architecture: Mapping[str, Any]) -> nn.Module:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from services.maths.phantoms import brain, cardiac, chest
+from services.maths.phantoms import brain, cardiac, chest, pelvis
 from services.maths.phantoms.chest_findings import (
     CHEST_LABELS,
     HEART_EXCESS,
@@ -21,7 +21,12 @@ from services.maths.phantoms.chest_findings import (
 )
 from services.maths.phantoms.worlds import WORLDS, Kind, Patient, World, draw_patient, patient_stream
 
-LABELS = {"chest": CHEST_LABELS, "brain": brain.BRAIN_LABELS, "cardiac": cardiac.CARDIAC_LABELS}
+LABELS = {
+    "chest": CHEST_LABELS,
+    "brain": brain.BRAIN_LABELS,
+    "pelvis": pelvis.PELVIS_LABELS,
+    "cardiac": cardiac.CARDIAC_LABELS,
+}
 
 _FINDING_PERSISTS = 0.92
 _FINDING_NEW = 0.01
@@ -155,6 +160,18 @@ def _brain_records(
         yield PhantomRecord(image[None], mask, row)
 
 
+def _pelvis_records(
+    world: World, who: Patient, seed: int, size: int, rng: np.random.Generator
+) -> Iterator[PhantomRecord]:
+    bones = pelvis.draw_pelvis(who, world, rng)
+    for number in range(who.images):
+        image_rng = patient_stream("pelvis", seed, who.index, 1 + number)
+        exposure = pelvis.draw_exposure(image_rng)
+        image = pelvis.draw_radiograph(size, bones, exposure, image_rng)
+        row = _row(who, number) | pelvis.exact_row(bones, exposure)
+        yield PhantomRecord(image[None], np.zeros((size, size), np.uint8), row)
+
+
 def _cardiac_records(
     world: World, who: Patient, seed: int, size: int, rng: np.random.Generator
 ) -> Iterator[PhantomRecord]:
@@ -178,6 +195,7 @@ def _cardiac_records(
 _DRAWERS: Mapping[Kind, Callable[[World, Patient, int, int, np.random.Generator], Iterator[PhantomRecord]]] = {
     "chest": _chest_records,
     "brain": _brain_records,
+    "pelvis": _pelvis_records,
     "cardiac": _cardiac_records,
 }
 

@@ -27,12 +27,12 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["chest", "brain", "cardiac"]
+Kind = Literal["chest", "brain", "pelvis", "cardiac"]
 
 PLANTED_CONTRAST = 0.55
 CONFOUNDED_PREVALENCE = 0.5
 
-_STREAM_OF_KIND: Mapping[str, int] = {"chest": 1, "brain": 2, "cardiac": 4}
+_STREAM_OF_KIND: Mapping[str, int] = {"chest": 1, "brain": 2, "pelvis": 3, "cardiac": 4}
 
 RACES = ("White", "Black", "Asian", "Other")
 _RACE_SHARES = (0.55, 0.2, 0.15, 0.1)
