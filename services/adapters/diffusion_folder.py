@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from diffusers import logging as diffusers_logging
+from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers import logging as transformers_logging
@@ -23,8 +23,8 @@ from transformers import logging as transformers_logging
 from services.errors import FailedPrecondition, InvalidInput
 
 # Both libraries print progress bars and advice about their hub; a server's log is for what went wrong.
-diffusers_logging.set_verbosity_error()
-diffusers_logging.disable_progress_bar()
+diffusers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+diffusers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
@@ -48,8 +48,8 @@ class Scheduler:
 class TextEncoder:
     """A tokenizer and the encoder behind it. Prompts are refused when too long; they are never cut."""
 
-    tokenizer: CLIPTokenizer
-    model: CLIPTextModel
+    tokenizer: Any  # transformers states no types for what is used here
+    model: Any
 
     @property
     def limit(self) -> int:
@@ -81,8 +81,8 @@ class LatentDiffusion:
     """The parts of a text-to-image model, in evaluation mode."""
 
     text: TextEncoder
-    vae: AutoencoderKL
-    unet: UNet2DConditionModel
+    vae: Any  # AutoencoderKL, which is untyped
+    unet: Any
     scheduler: Scheduler
 
     @property
@@ -126,8 +126,8 @@ def load_text_encoder(folder: Path, *, dtype: torch.dtype = torch.float32) -> Te
     return TextEncoder(tokenizer, model)
 
 
-def load_controlnet(folder: Path, *, dtype: torch.dtype = torch.float32) -> ControlNetModel:
-    """The control branch of a mask-to-image package; the U-Net is its base package's."""
+def load_controlnet(folder: Path, *, dtype: torch.dtype = torch.float32) -> Any:
+    """The ControlNetModel of a mask-to-image package; the U-Net is its base package's."""
     return _weights(ControlNetModel, folder, "controlnet", torch_dtype=dtype)
 
 
