@@ -20,11 +20,27 @@ from safetensors.numpy import load as load_safetensors
 
 from services.errors import FailedPrecondition, Internal, InvalidInput, NotFound, UnsupportedFormat
 from services.maths.canonical import digest
+from services.maths.diffusion.attributes import Attribute
+from services.maths.diffusion.schedules import NoiseSchedule, cosine_schedule, scaled_linear_schedule
 from services.maths.pixels import PixelSpec
 
-Task = Literal["reconstruction", "classification", "segmentation", "attribute-classification"]
+Task = Literal[
+    "reconstruction",
+    "classification",
+    "segmentation",
+    "attribute-classification",
+    "text-to-image",
+    "mask-to-image",
+    "class-to-image",
+    "super-resolution",
+    "image-embedding",
+]
 
+LABELLED = ("classification", "segmentation", "attribute-classification")
+GENERATIVE = ("text-to-image", "mask-to-image", "class-to-image", "super-resolution")
 PICKLE_FORMATS = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".npz", ".joblib"}
+# What a package may hold: weights, and in the folders of a diffusers pipeline the texts that describe them.
+TEXT_FORMATS = {".json", ".txt"}
 
 
 class Pixels(BaseModel):
@@ -57,6 +73,59 @@ class TritonAddress(BaseModel):
     output: str = "output"
 
 
+class Diffusion(BaseModel):
+    """How a diffusion network was trained, which decides how it is sampled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schedule: Literal["cosine", "scaled-linear"] = "cosine"
+    steps: int = Field(default=1000, ge=2)
+    zero_terminal_snr: bool = False
+    prediction: Literal["epsilon", "v", "x0"] = "epsilon"
+    clip: bool = True
+    """Whether the estimate of the clean image is clipped to the pixels' range at each step; not for latents."""
+    guidance_scale: float = Field(default=1.0, ge=0)
+    """The scale that the model's authors suggest; 1 is no guidance."""
+    default_steps: int = Field(default=20, ge=1)
+    null_condition: bool = True
+    """Whether it learned what an image looks like without conditions, as guidance needs."""
+
+    def schedule_of(self) -> NoiseSchedule:
+        if self.schedule == "cosine":
+            return cosine_schedule(self.steps, zero_terminal_snr=self.zero_terminal_snr)
+        return scaled_linear_schedule(self.steps, zero_terminal_snr=self.zero_terminal_snr)
+
+
+class Condition(BaseModel):
+    """An attribute that a class-to-image model is conditioned on: levels, or a number from ``low`` to ``high``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    levels: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    optional: bool = True
+    """Whether the model has seen images for which it was not given."""
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Condition:
+        ranged = self.low is not None and self.high is not None and self.low < self.high
+        if bool(self.levels) == ranged or (self.low is None) != (self.high is None):
+            raise ValueError(f"condition {self.name!r} needs either levels or low < high")
+        return self
+
+    def attribute(self) -> Attribute:
+        return Attribute(self.name, self.levels, self.low or 0.0, self.high or 0.0)
+
+
+class BaseModelReference(BaseModel):
+    """The text-to-image model that a ControlNet steers, by name, version and digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    version: str
+    digest: str
+
+
 class ThresholdSource(BaseModel):
     """The data that a model's thresholds were chosen on. ``cohort`` is a cohort's digest, or that of a recipe."""
 
@@ -81,6 +150,11 @@ class ModelRecord(BaseModel):
     output: Pixels | None = None
     modality: str = ""
     degradation: dict[str, Any] | None = None
+    diffusion: Diffusion | None = None
+    conditions: tuple[Condition, ...] = ()
+    factor: int | None = Field(default=None, ge=2)
+    base: BaseModelReference | None = None
+    mask_labels: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     label_column: str = ""
     thresholds: dict[str, float] = {}
@@ -94,10 +168,15 @@ class ModelRecord(BaseModel):
     def _consistent(self) -> ModelRecord:
         if (self.backend == "triton") != (self.triton is not None):
             raise ValueError("backend triton and the field triton belong together")
-        if self.task == "reconstruction" and self.output is None:
-            raise ValueError("a reconstruction model needs an output pixel spec")
-        if self.task != "reconstruction" and not self.labels:
+        if self.task in ("reconstruction", *GENERATIVE) and self.output is None:
+            raise ValueError(f"a model for {self.task} needs an output pixel spec")
+        if self.task in LABELLED and not self.labels:
             raise ValueError(f"a model for {self.task} needs labels")
+        if (self.task in GENERATIVE) != (self.diffusion is not None):
+            raise ValueError(f"diffusion belongs to {', '.join(GENERATIVE)}, and each of them needs it")
+        for task, field in _FIELDS_OF_TASK.items():
+            if (self.task == task) != bool(getattr(self, field)):
+                raise ValueError(f"{field} belongs to a model for {task}, which needs it")
         unknown = sorted(set(self.thresholds) - set(self.labels))
         if unknown:
             raise ValueError(f"thresholds for labels the model does not have: {unknown}")
@@ -105,10 +184,20 @@ class ModelRecord(BaseModel):
             raise ValueError("thresholds must lie in [0, 1], as the probabilities that they are compared with")
         return self
 
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The conditions in the order of the network's attribute vector."""
+        return tuple(condition.attribute() for condition in self.conditions)
+
     @property
     def digest(self) -> str:
         """sha256 over everything that decides an answer: architecture, specs, labels, thresholds and file digests."""
-        return digest(self.model_dump(mode="json", exclude={"licence", "scores", "threshold_source", "training"}))
+        described = self.model_dump(mode="json", exclude={"licence", "scores", "threshold_source", "training"})
+        # A field that a task does not have is no part of its digest, so that new tasks leave old models' digests alone.
+        return digest({key: value for key, value in described.items() if key not in _LATER_FIELDS or value})
+
+
+_FIELDS_OF_TASK = {"class-to-image": "conditions", "super-resolution": "factor", "mask-to-image": "base"}
+_LATER_FIELDS = ("diffusion", "conditions", "factor", "base", "mask_labels")
 
 
 def load_record(folder: Path) -> ModelRecord:
@@ -132,8 +221,11 @@ def load_record(folder: Path) -> ModelRecord:
 
 
 def _refuse_pickle(filename: str) -> None:
-    suffix = Path(filename).suffix
-    if suffix == ".safetensors" and Path(filename).name == filename:
+    """Weights are safetensors; one folder deep, as diffusers lays pipelines out, they may have texts beside them."""
+    path = Path(filename)
+    suffix = path.suffix
+    inside = not path.is_absolute() and ".." not in path.parts and len(path.parts) <= 2
+    if inside and (suffix == ".safetensors" or (suffix in TEXT_FORMATS and len(path.parts) == 2)):
         return
     kind = "a pickle, which can run code when loaded" if suffix in PICKLE_FORMATS else "not safetensors"
     raise UnsupportedFormat(
@@ -180,6 +272,28 @@ class DirectoryRegistry:
         """All tensors of a package by name, after each file's sha256 was checked."""
         folder = self._packages[record.name, record.version][1]
         tensors: dict[str, np.ndarray] = {}
+        for filename, data in self._checked(record, folder):
+            if Path(filename).suffix in TEXT_FORMATS:
+                continue
+            try:
+                tensors |= load_safetensors(data)
+            except SafetensorError as error:
+                raise UnsupportedFormat(
+                    f"{filename} of {record.name}/{record.version} is not a safetensors file, whatever its name says",
+                    field=filename,
+                    reason="WEIGHTS_FORMAT_REFUSED",
+                ) from error
+        return tensors
+
+    def folder(self, record: ModelRecord) -> Path:
+        """Where a package lies, after each file's sha256 was checked; for what reads a diffusers folder itself."""
+        folder = self._packages[record.name, record.version][1]
+        for _ in self._checked(record, folder):
+            pass
+        return folder
+
+    @staticmethod
+    def _checked(record: ModelRecord, folder: Path) -> Iterator[tuple[str, bytes]]:
         for filename, expected in record.files.items():
             _refuse_pickle(filename)
             try:
@@ -197,12 +311,4 @@ class DirectoryRegistry:
                     field=filename,
                     reason="WEIGHTS_CORRUPT",
                 )
-            try:
-                tensors |= load_safetensors(data)
-            except SafetensorError as error:
-                raise UnsupportedFormat(
-                    f"{filename} of {record.name}/{record.version} is not a safetensors file, whatever its name says",
-                    field=filename,
-                    reason="WEIGHTS_FORMAT_REFUSED",
-                ) from error
-        return tensors
+            yield filename, data

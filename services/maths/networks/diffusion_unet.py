@@ -1,4 +1,4 @@
-"""The U-Net of class-conditional pixel diffusion and of super-resolution (Khosravi et al. 2024; Dhariwal & Nichol 2021).
+"""The U-Net of class-conditional diffusion and of super-resolution (Khosravi et al. 2024; Dhariwal & Nichol 2021).
 
 With ``width`` 128, multipliers (1, 1, 2, 2, 4, 4) and attention at factors 8, 16 and 32 it is the published network for
 256 × 256; with 64, six levels and attention at 32 the published super-resolution for 1024 × 1024. ``patch`` > 1 moves
@@ -27,6 +27,7 @@ class DiffusionUNet(nn.Module):
 
     def __init__(
         self,
+        *,
         in_channels: int = 1,
         out_channels: int = 1,
         width: int = 128,

@@ -1,7 +1,7 @@
 """The features of a drawn pelvis read back from its pixels, from any number of pixels and whatever the exposure.
 
-Everything is read from integrals and moments over soft windows, which blur and pixel size leave as they are (but for the
-pixel's own variance); no threshold decides but where the feature itself is one of two.
+Everything is read from integrals and moments over soft windows, which blur and pixel size leave as they are (but for
+the pixel's own variance); no threshold decides but where the feature itself is one of two.
 """
 
 from __future__ import annotations
