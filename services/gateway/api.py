@@ -1,8 +1,9 @@
-"""Every unary method of the API, the same for both transports: admitted, then forwarded or answered here."""
+"""Every unary method of the API, and GenerateImages, for both transports: admitted, then forwarded or answered here."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.message import Message
@@ -18,6 +19,7 @@ Handler = Callable[[Any, Call], Awaitable[Message]]
 
 OWN_QUEUE = "gateway"
 WAIT_QUEUE = "waiting"  # waits cost next to nothing, and must not keep others from looking
+STREAMS = "-streams"  # a queue beside the application's own, since a stream holds its place for as long as it lasts
 SPECIAL_QUEUES = {WAIT_QUEUE: Limits(running=1000, waiting=0)}
 
 
@@ -47,6 +49,14 @@ class Api:
                 method.app, method.short, request.SerializeToString(), call.context(), read_only=method.read_only
             )
             return method.reply.FromString(payload)
+
+    async def stream(self, method: Method, request: Message, call: Call) -> AsyncGenerator[Message, None]:
+        """The replies of a streaming method as an application makes them. Close it, and the application stops."""
+        async with self._admission.admit(method.app + STREAMS, call.caller):
+            replies = self._backends.stream(method.app, method.short, request.SerializeToString(), call.context())
+            async with aclosing(replies):
+                async for payload in replies:
+                    yield method.reply.FromString(payload)
 
 
 def _queue(method: Method) -> str:

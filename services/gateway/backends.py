@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,10 @@ class Backends(Protocol):
         """
         ...
 
+    def stream(self, app: str, method: str, payload: bytes, context: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        """A method with many replies: serialized replies as they come. Closing it ends the application's work."""
+        ...
+
     async def catalogue(self) -> list[dict[str, Any]]:
         """Every served model version: ``model.yaml`` as plain data, with ``digest``, ``output_name`` and ``app``."""
         ...
@@ -30,7 +35,7 @@ class Backends(Protocol):
     async def infer(
         self, app: str, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
-        """Named float32 arrays in, named float32 arrays out."""
+        """Named arrays in, named float32 arrays out. Inputs are float32, or texts as an array of objects."""
         ...
 
 
@@ -54,11 +59,21 @@ class LocalBackends:
     async def call(
         self, app: str, method: str, payload: bytes, context: Mapping[str, Any], *, read_only: bool
     ) -> bytes:
+        reply: bytes = unseal(await self._handler(app, method)(payload, dict(context)))
+        return reply
+
+    async def stream(
+        self, app: str, method: str, payload: bytes, context: Mapping[str, Any]
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._handler(app, method)(payload, dict(context))) as replies:
+            async for reply in replies:
+                yield unseal(reply)
+
+    def _handler(self, app: str, method: str) -> Any:
         handler = getattr(self._apps.get(app), method, None)
         if handler is None:
             raise Unavailable(f"{app} is not served at the moment", reason="APP_UNAVAILABLE", retry_after_s=2.0)
-        reply: bytes = unseal(await handler(payload, dict(context)))
-        return reply
+        return handler
 
     async def catalogue(self) -> list[dict[str, Any]]:
         return [{**entry, "app": app} for app, host in self._hosts.items() for entry in host.catalogue()]

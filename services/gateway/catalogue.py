@@ -15,37 +15,70 @@ SHORTEST_AGE_S = 1.0  # an unknown name asks the applications again, but not mor
 
 
 @dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. ``shape`` is (N, …) with -1 where any extent will do; ``datatype`` is FP32 or BYTES."""
+
+    name: str
+    shape: tuple[int, ...]
+    datatype: str = "FP32"
+
+
+@dataclass(frozen=True)
 class Served:
-    """One served model version. Shapes are (N, …) with -1 for the number of rows."""
+    """One served model version."""
 
     name: str
     version: str
     app: str
     entry: Mapping[str, Any]
-    input_name: str
-    input_shape: tuple[int, ...]
-    output_name: str
-    output_shape: tuple[int, ...]
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
 
 
 def served_from_entry(entry: Mapping[str, Any]) -> Served:
-    """Work out the shapes of an entry of a catalogue."""
-    taken, given = entry["input"], entry.get("output") or entry["input"]
-    classes = len(entry.get("labels") or ())
-    output_shape = {
-        "reconstruction": (-1, given["channels"], given["height"], given["width"]),
-        "segmentation": (-1, classes, given["height"], given["width"]),
-    }.get(entry["task"], (-1, classes))
+    """Work out the tensors of an entry of a catalogue."""
     return Served(
         name=entry["name"],
         version=entry["version"],
         app=entry["app"],
         entry=entry,
-        input_name="image",
-        input_shape=(-1, taken["channels"], taken["height"], taken["width"]),
-        output_name=entry["output_name"],
-        output_shape=output_shape,
+        inputs=_inputs(entry),
+        output=TensorSpec(entry["output_name"], _output_shape(entry)),
     )
+
+
+def _inputs(entry: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    prompt = TensorSpec("prompt", (-1, 1), "BYTES")
+    match entry["task"]:
+        case "text-to-image":
+            return (prompt,)
+        case "mask-to-image":
+            _, height, width = _extents(entry.get("output") or entry["input"])
+            return prompt, TensorSpec("mask", (-1, len(entry.get("mask_phases") or ()) or 1, height, width))
+        case "class-to-image":
+            width = sum(len(condition.get("levels") or ()) or 1 for condition in entry["conditions"])
+            return (TensorSpec("attributes", (-1, width)),)
+        case _:
+            return (TensorSpec("image", (-1, *_extents(entry["input"]))),)
+
+
+def _output_shape(entry: Mapping[str, Any]) -> tuple[int, ...]:
+    channels, height, width = _extents(entry.get("output") or entry["input"])
+    match entry["task"]:
+        case "segmentation":
+            return -1, len(entry["labels"]), height, width
+        case "super-resolution" if not entry.get("output"):
+            return -1, channels, entry["factor"] * height, entry["factor"] * width
+        case "classification" | "attribute-classification":
+            return -1, len(entry["labels"])
+        case "image-embedding":
+            return -1, -1
+        case _:
+            return -1, channels, height, width
+
+
+def _extents(pixels: Mapping[str, Any]) -> tuple[int, int, int]:
+    return pixels["channels"], pixels["height"], pixels["width"]
 
 
 class Catalogue:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ from services.gateway.edge import open_edge
 from services.gateway.replica import Replica
 from services.gateway.settings import Settings, read_api_keys
 from services.hosting.envelope import unseal
-from services.hosting.handles import MODEL_APPS, Handles
+from services.hosting.handles import Handles, models_of_apps
 from services.hosting.nearby import NearbyHosts
 
 ATTEMPTS = 4
 FIRST_PAUSE_S = 0.2
+NEARBY_APPS = (
+    "classifiers",
+    "reconstruction",
+)  # sampling takes seconds: there the handle, which can cancel, is the way
 
 
 class RayBackends:
@@ -30,7 +35,7 @@ class RayBackends:
 
     def __init__(self) -> None:
         self._handles = Handles()
-        self._nearby = {app: NearbyHosts(app) for app in MODEL_APPS}
+        self._nearby = {app: NearbyHosts(app) for app in NEARBY_APPS}
 
     async def call(
         self, app: str, method: str, payload: bytes, context: Mapping[str, Any], *, read_only: bool
@@ -38,18 +43,24 @@ class RayBackends:
         reply: bytes = await self._ask(app, method, payload, dict(context), attempts=ATTEMPTS if read_only else 1)
         return reply
 
+    async def stream(
+        self, app: str, method: str, payload: bytes, context: Mapping[str, Any]
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._handles.stream(app, method, payload, dict(context))) as replies:
+            async for reply in replies:
+                yield unseal(reply)
+
     async def catalogue(self) -> list[dict[str, Any]]:
-        found = await asyncio.gather(*(self._ask(app, "catalogue", attempts=1) for app in MODEL_APPS))
-        return [{**entry, "app": app} for app, part in zip(MODEL_APPS, found, strict=True) for entry in part]
+        return await models_of_apps(lambda app: self._ask(app, "catalogue", attempts=1))
 
     async def infer(
         self, app: str, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
     ) -> dict[str, np.ndarray]:
         """Over a host's socket if one is on this machine, else over its handle."""
-        try:
-            outputs = await self._nearby[app].infer(model, version, inputs, parameters)
-        except Unavailable:
-            outputs = None  # the host is gone; its work can be repeated, and Serve knows by whom
+        outputs = None
+        if app in self._nearby:
+            with suppress(Unavailable):  # the host is gone; its work can be repeated, and Serve knows by whom
+                outputs = await self._nearby[app].infer(model, version, inputs, parameters)
         if outputs is None:
             outputs = await self._ask(app, "infer", model, version, dict(inputs), dict(parameters), attempts=ATTEMPTS)
         return outputs

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from services.adapters.telemetry import Telemetry
-from services.errors import InvalidInput, ServiceError, TooLarge
+from services.errors import InvalidInput, ServiceError, ShapeMismatch, TooLarge
 from services.gateway import steps
 from services.gateway.admission import Admission
 from services.gateway.backends import Backends
 from services.gateway.calls import Call
-from services.gateway.catalogue import Catalogue, Served
+from services.gateway.catalogue import Catalogue, Served, TensorSpec
+from services.gateway.parameters import passed_on
 
 SERVER_NAME = "evenhand"
 SERVER_VERSION = distribution_version("evenhand-platform")
@@ -25,7 +26,7 @@ MOST_TENSORS = 16
 
 @dataclass(frozen=True, slots=True)
 class GivenTensor:
-    """An input as it arrived: little-endian ``raw`` bytes, or else ``numbers``."""
+    """An input as it arrived: little-endian ``raw`` bytes, or else ``numbers`` (for BYTES: texts)."""
 
     name: str
     datatype: str
@@ -78,10 +79,9 @@ class OpenInference:
         try:
             async with self._admission.admit(served.name, call.caller):
                 arrays = self._arrays(served, request.inputs)
-                _check_names(request.outputs, {served.output_name}, "outputs", served.name)
-                outputs = await self._backends.infer(
-                    served.app, served.name, served.version, arrays, _passed_on(request.parameters)
-                )
+                _check_names(request.outputs, {served.output.name}, "outputs", served.name)
+                parameters = passed_on(served.entry["task"], request.parameters, call.remaining_s())
+                outputs = await self._backends.infer(served.app, served.name, served.version, arrays, parameters)
         except ServiceError as error:
             status = error.status
             raise
@@ -92,19 +92,28 @@ class OpenInference:
     def _arrays(self, served: Served, inputs: Sequence[GivenTensor]) -> dict[str, np.ndarray[Any, Any]]:
         if len(inputs) > MOST_TENSORS:
             raise TooLarge(f"a request may have {MOST_TENSORS} tensors, not {len(inputs)}", field="inputs")
+        specs = {spec.name: spec for spec in served.inputs}
         names = [tensor.name for tensor in inputs]
-        _check_names(names, {served.input_name}, "inputs", served.name)
-        if names != [served.input_name]:
-            raise InvalidInput(
-                f"{served.name} takes {served.input_name!r} exactly once", field="inputs", reason="INPUT_MISSING"
-            )
-        (tensor,) = inputs
-        steps.dtype_of(tensor.name, tensor.datatype)
-        steps.check_shape(tensor.name, tensor.shape, served.input_shape, served.name)
+        _check_names(names, specs, "inputs", served.name)
+        for name in specs:
+            if names.count(name) != 1:
+                raise InvalidInput(f"{served.name} takes {name!r} exactly once", field="inputs", reason="INPUT_MISSING")
+        arrays = {tensor.name: self._array(served, specs[tensor.name], tensor) for tensor in inputs}
+        if len({len(array) for array in arrays.values()}) > 1:
+            raise ShapeMismatch(f"the inputs of {served.name} have different numbers of rows", field="inputs")
+        return arrays
+
+    def _array(self, served: Served, spec: TensorSpec, tensor: GivenTensor) -> np.ndarray[Any, Any]:
+        steps.check_datatype(tensor.name, tensor.datatype, spec.datatype, served.name)
+        steps.check_shape(tensor.name, tensor.shape, spec.shape, served.name)
+        if spec.datatype == steps.BYTES:
+            if tensor.raw is not None:
+                return steps.texts_from_bytes(tensor.name, tensor.shape, tensor.raw, self._max_elements)
+            return steps.texts_from_list(tensor.name, tensor.shape, tensor.numbers, self._max_elements)
         given = (tensor.name, tensor.datatype, tensor.shape)
         if tensor.raw is not None:
-            return {tensor.name: steps.array_from_bytes(*given, tensor.raw, self._max_elements)}
-        return {tensor.name: steps.array_from_numbers(*given, tensor.numbers, self._max_elements)}
+            return steps.array_from_bytes(*given, tensor.raw, self._max_elements)
+        return steps.array_from_numbers(*given, tensor.numbers, self._max_elements)
 
 
 def _check_names(given: Collection[str], known: Collection[str], field: str, model: str) -> None:
@@ -117,20 +126,6 @@ def _check_names(given: Collection[str], known: Collection[str], field: str, mod
             )
 
 
-def _passed_on(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The request parameters that a model host understands. Others are left aside, as the protocol allows."""
-    if parameters.get("sequence_id"):
-        raise InvalidInput(
-            "the models keep no state between requests", field="parameters.sequence_id", reason="PARAMETER_UNSUPPORTED"
-        )
-    batch = parameters.get("batch")
-    if batch is None:
-        return {}
-    if not isinstance(batch, int) or isinstance(batch, bool):
-        raise InvalidInput("batch takes a whole number", field="parameters.batch", reason="PARAMETER_INVALID")
-    return {"batch": batch}
-
-
 def server_metadata() -> dict[str, Any]:
     return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
 
@@ -141,8 +136,8 @@ def model_metadata(served: Served, versions: Sequence[str]) -> dict[str, Any]:
         "name": served.name,
         "versions": list(versions),
         "platform": f"evenhand_{served.entry.get('backend', 'torch')}",
-        "inputs": [{"name": served.input_name, "datatype": "FP32", "shape": list(served.input_shape)}],
-        "outputs": [{"name": served.output_name, "datatype": "FP32", "shape": list(served.output_shape)}],
+        "inputs": [_tensor(spec) for spec in served.inputs],
+        "outputs": [_tensor(served.output)],
     }
 
 
@@ -153,6 +148,15 @@ def model_config(served: Served) -> dict[str, Any]:
         "platform": f"evenhand_{served.entry.get('backend', 'torch')}",
         "backend": str(served.entry.get("backend", "torch")),
         "max_batch_size": 256,
-        "input": [{"name": served.input_name, "data_type": "TYPE_FP32", "dims": list(served.input_shape[1:])}],
-        "output": [{"name": served.output_name, "data_type": "TYPE_FP32", "dims": list(served.output_shape[1:])}],
+        "input": [_configured(spec) for spec in served.inputs],
+        "output": [_configured(served.output)],
     }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+
+def _configured(spec: TensorSpec) -> dict[str, Any]:
+    data_type = "TYPE_STRING" if spec.datatype == steps.BYTES else f"TYPE_{spec.datatype}"
+    return {"name": spec.name, "data_type": data_type, "dims": list(spec.shape[1:])}

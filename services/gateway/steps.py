@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol as arrays: bytes or numbers in, float32 of the stated shape out.
+"""Tensors of the Open Inference Protocol as arrays: bytes, numbers or texts in, arrays of the stated shape out.
 
 Values are not looked at here: that they are finite and in range is checked once, by the model host.
 """
@@ -6,6 +6,7 @@ Values are not looked at here: that they are finite and in range is checked once
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,10 @@ import numpy as np
 from services.errors import InvalidInput, ShapeMismatch, TooLarge
 
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2"), "FP64": np.dtype("<f8")}
+BYTES = "BYTES"
+MOST_TEXTS = 4096  # an object each, where numbers are views
 MOST_EXTENTS = 8
+LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
 
 
 def count_elements(name: str, shape: Sequence[int], limit: int) -> int:
@@ -39,6 +43,64 @@ def dtype_of(name: str, datatype: str) -> np.dtype[Any]:
             reason="DATATYPE_UNSUPPORTED",
         )
     return DATATYPES[datatype]
+
+
+def check_datatype(name: str, datatype: str, expected: str, model: str) -> None:
+    """BYTES where texts are expected, any of FP32, FP16 and FP64 where numbers are."""
+    if expected != BYTES:
+        dtype_of(name, datatype)
+    elif datatype != BYTES:
+        raise ShapeMismatch(
+            f"{model} takes {name!r} as BYTES, got {datatype[:20]!r}",
+            field=f"inputs.{name}.datatype",
+            reason="DATATYPE_UNSUPPORTED",
+        )
+
+
+def texts_from_bytes(name: str, shape: Sequence[int], raw: bytes | memoryview, limit: int) -> np.ndarray[Any, Any]:
+    """Length-prefixed UTF-8 texts, row-major, as an array of str objects of ``shape``."""
+    elements, at = count_elements(name, shape, min(limit, MOST_TEXTS)), 0
+    texts: list[bytes] = []
+    while at < len(raw) and len(texts) < elements:
+        if at + LENGTH.size > len(raw):
+            break
+        (length,) = LENGTH.unpack_from(raw, at)
+        at += LENGTH.size
+        texts.append(bytes(raw[at : at + length]))
+        at += length
+    if at != len(raw) or len(texts) != elements:
+        raise ShapeMismatch(
+            f"{name!r}: shape {_text(shape)} needs {elements} texts, each behind its length in 4 bytes",
+            field=f"inputs.{name}",
+        )
+    return texts_from_list(name, shape, texts, limit)
+
+
+def texts_from_list(name: str, shape: Sequence[int], given: Any, limit: int) -> np.ndarray[Any, Any]:
+    """A flat or nested sequence of texts (bytes in UTF-8 will do) as an array of str objects of ``shape``."""
+    elements, texts = count_elements(name, shape, min(limit, MOST_TEXTS)), _flat(given)
+    if len(texts) != elements:
+        raise ShapeMismatch(
+            f"{name!r}: shape {_text(shape)} needs {elements} texts, got {len(texts)}", field=f"inputs.{name}.data"
+        )
+    array = np.empty(elements, object)
+    try:
+        array[:] = [text.decode() if isinstance(text, bytes) else text.encode().decode() for text in texts]
+    except (UnicodeError, AttributeError):
+        raise InvalidInput(
+            f"{name!r} must be texts in UTF-8", field=f"inputs.{name}.data", reason="TENSOR_DATA_INVALID"
+        ) from None
+    return array.reshape(shape)
+
+
+def _flat(given: Any) -> list[Any]:
+    """The innermost elements of lists in lists, at most as deep as a tensor may be."""
+    found = list(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
+    for _ in range(MOST_EXTENTS):
+        if not any(isinstance(item, list) for item in found):
+            break
+        found = [inner for item in found for inner in (item if isinstance(item, list) else [item])]
+    return found
 
 
 def array_from_bytes(

@@ -9,9 +9,11 @@ from typing import Any
 from evenhand.audit.v1 import audit_service_pb2
 from evenhand.classification.v1 import classification_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
+from evenhand.generation.v1 import generation_service_pb2
 from evenhand.reconstruction.v1 import reconstruction_service_pb2
-from evenhand.resources.v1 import model_pb2, model_service_pb2
+from evenhand.resources.v1 import artifact_service_pb2, model_pb2, model_service_pb2
 from evenhand.training.v1 import training_service_pb2
+from evenhand.upscaling.v1 import upscaling_service_pb2
 from google.api import annotations_pb2, http_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2, message_factory
@@ -25,19 +27,25 @@ APP_OF_SERVICE = {
     "evenhand.audit.v1.AuditService": "audit",
     "evenhand.classification.v1.ClassificationService": "classifiers",
     "evenhand.cohort.v1.CohortService": "audit",
+    "evenhand.generation.v1.GenerationService": "generator",
     "evenhand.reconstruction.v1.ReconstructionService": "reconstruction",
+    "evenhand.resources.v1.ArtifactService": "",
     "evenhand.resources.v1.ModelService": "",
     "evenhand.training.v1.TrainingService": "training",
+    "evenhand.upscaling.v1.UpscalingService": "upscaler",
     "google.longrunning.Operations": "",
 }
 
 _FILES = (
+    artifact_service_pb2,
     audit_service_pb2,
     classification_service_pb2,
     cohort_service_pb2,
+    generation_service_pb2,
     model_service_pb2,
     reconstruction_service_pb2,
     training_service_pb2,
+    upscaling_service_pb2,
     operations_pb2,
 )
 
@@ -95,6 +103,11 @@ _TASKS = {
     "classification": model_pb2.TASK_CLASSIFICATION,
     "segmentation": model_pb2.TASK_SEGMENTATION,
     "attribute-classification": model_pb2.TASK_ATTRIBUTE_CLASSIFICATION,
+    "text-to-image": model_pb2.TASK_TEXT_TO_IMAGE,
+    "mask-to-image": model_pb2.TASK_MASK_TO_IMAGE,
+    "class-to-image": model_pb2.TASK_CLASS_TO_IMAGE,
+    "super-resolution": model_pb2.TASK_SUPER_RESOLUTION,
+    "image-embedding": model_pb2.TASK_IMAGE_EMBEDDING,
 }
 
 
@@ -114,4 +127,20 @@ def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
         training_digest=str((entry.get("training") or {}).get("digest", "")),
         backend=entry.get("backend", "torch"),
         scores=entry.get("scores") or {},
+        conditions=map(_condition, entry.get("conditions") or ()),
+        factor=entry.get("factor") or 0,
+        mask_labels=entry.get("mask_labels") or (),
+        mask_phases=entry.get("mask_phases") or (),
+        prediction=str((entry.get("diffusion") or {}).get("prediction", "")),
+        samplers=entry.get("samplers") or (),
+        guidable=bool(entry.get("guidable")),
+        prompt_tokens=entry.get("prompt_tokens") or 0,
+        base=f"models/{entry['base']['name']}" if entry.get("base") else "",
+    )
+
+
+def _condition(entry: Mapping[str, Any]) -> model_pb2.Condition:
+    """Of ``model.yaml``'s conditions: levels, or a range of numbers."""
+    return model_pb2.Condition(
+        name=entry["name"], levels=entry.get("levels") or (), low=entry.get("low") or 0.0, high=entry.get("high") or 0.0
     )

@@ -12,7 +12,7 @@ import numpy as np
 from services.adapters.weights import DirectoryRegistry
 from services.errors import InvalidInput, NotFound, Overloaded, Unavailable
 from services.hosting.envelope import unseal
-from services.hosting.handles import MODEL_APPS, Handles
+from services.hosting.handles import NOT_DEPLOYED, Handles, models_of_apps
 from services.hosting.host import OUTPUT_NAME, ModelHost
 from services.maths.imaging.degradation import degrade
 
@@ -21,7 +21,14 @@ APP_OF_TASK = {
     "classification": "classifiers",
     "attribute-classification": "classifiers",
     "segmentation": "classifiers",
+    "class-to-image": "generator",
+    "mask-to-image": "generator",
+    "text-to-image": "generator",
+    "super-resolution": "upscaler",
+    "image-embedding": "classifiers",
 }
+NETWORK_TASKS = tuple(task for task, app in APP_OF_TASK.items() if app in ("classifiers", "reconstruction"))
+"""What one pass of a network answers; the others are sampled, by hosts of their own."""
 
 
 class ModelCalls(Protocol):
@@ -56,7 +63,7 @@ class LocalModelCalls:
     """Models in this process: for tests, load tests' bare loops, and recipes."""
 
     def __init__(self, registry: DirectoryRegistry, *, threads: int = 1) -> None:
-        self._host = ModelHost(registry, APP_OF_TASK, threads=threads)
+        self._host = ModelHost(registry, NETWORK_TASKS, threads=threads)
 
     async def catalogue(self) -> list[dict[str, Any]]:
         return [{**model, "app": APP_OF_TASK[model["task"]]} for model in self._host.catalogue()]
@@ -80,8 +87,7 @@ class RayModelCalls:
         self._handles = Handles()
 
     async def catalogue(self) -> list[dict[str, Any]]:
-        found = await asyncio.gather(*(self._call(app, "catalogue") for app in MODEL_APPS))
-        models = [{**model, "app": app} for app, part in zip(MODEL_APPS, found, strict=True) for model in part]
+        models = await models_of_apps(lambda app: self._call(app, "catalogue"))
         self._app_of = {model["name"]: model["app"] for model in models}
         return models
 
@@ -105,9 +111,9 @@ class RayModelCalls:
         while True:
             try:
                 return unseal(await self._handles.call(app, method, *arguments))
-            except (Overloaded, Unavailable):
+            except (Overloaded, Unavailable) as error:
                 # Every method here is a pure function of its arguments, so asking twice is safe.
-                if time.monotonic() + pause > deadline:
+                if error.reason == NOT_DEPLOYED or time.monotonic() + pause > deadline:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)

@@ -7,7 +7,8 @@ text in it. So no handle method raises: it returns a *sealed reply*, ``(error or
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from services.errors import Internal, ServiceError, error_from_dict, whereabouts
@@ -22,11 +23,25 @@ async def seal(work: Awaitable[T]) -> Reply:
     """Await ``work``; a ServiceError becomes the reply's first half, anything else an Internal without its text."""
     try:
         return None, await work
-    except ServiceError as error:
-        return error.to_dict(), None
     except Exception as error:
-        log.error("unexpected fault in a handle method: %s", whereabouts(error))
-        return Internal("an unexpected fault; the platform's log has the details").to_dict(), None
+        return _sealed(error)
+
+
+async def seal_stream(work: AsyncGenerator[T, None]) -> AsyncGenerator[Reply, None]:
+    """Each value of ``work`` as a sealed reply; what it raises is the last one. Closing this closes ``work``."""
+    async with aclosing(work):
+        try:
+            async for value in work:
+                yield None, value
+        except Exception as error:
+            yield _sealed(error)
+
+
+def _sealed(error: Exception) -> Reply:
+    if isinstance(error, ServiceError):
+        return error.to_dict(), None
+    log.error("unexpected fault in a handle method: %s", whereabouts(error))
+    return Internal("an unexpected fault; the platform's log has the details").to_dict(), None
 
 
 def unseal(reply: Reply) -> Any:

@@ -1,18 +1,21 @@
 """The ledger's operations as google.longrunning.Operation messages.
 
-The collection of the operation's resource decides the metadata type: ``audits/…``, ``cohorts/…``, ``trainings/…``.
+The collection of the operation's resource decides the metadata type: ``audits/…``, ``cohorts/…``, ``trainings/…``,
+``generations/…``, ``counterfactuals/…``, ``upscalings/…``.
 Responses are stored as ``{"type": full message name, "value": JSON mapping}``, errors as ``ServiceError.to_dict()``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2
+from evenhand.generation.v1 import counterfactual_pb2, generation_pb2, generation_service_pb2
 from evenhand.training.v1 import training_pb2, training_service_pb2
+from evenhand.upscaling.v1 import upscaling_pb2, upscaling_service_pb2
 from google.longrunning import operations_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
@@ -25,7 +28,15 @@ UNKNOWN_ETA = -1.0
 RATE_WINDOW_S = 30.0  # commits come by the chunk, seconds apart; a shorter window would see none
 
 _RESPONSES: dict[str, type[Message]] = {
-    kind.DESCRIPTOR.full_name: kind for kind in (audit_pb2.Audit, cohort_pb2.Cohort, training_pb2.Training)
+    kind.DESCRIPTOR.full_name: kind
+    for kind in (
+        audit_pb2.Audit,
+        cohort_pb2.Cohort,
+        counterfactual_pb2.Counterfactual,
+        generation_pb2.Generation,
+        training_pb2.Training,
+        upscaling_pb2.Upscaling,
+    )
 }
 
 
@@ -57,11 +68,9 @@ def _metadata(operation: Operation, ledger: Ledger) -> Message:
     collection = operation.resource.partition("/")[0]
     if collection == "audits":
         return _audit_metadata(operation, ledger)
-    if collection == "cohorts":
-        return _cohort_metadata(operation)
-    if collection == "trainings":
-        return _training_metadata(operation)
-    raise ValueError(f"no metadata type for operations of {collection!r}")
+    if collection not in _METADATA:
+        raise ValueError(f"no metadata type for operations of {collection!r}")
+    return _METADATA[collection](operation)
 
 
 def _audit_metadata(operation: Operation, ledger: Ledger) -> audit_service_pb2.CreateAuditMetadata:
@@ -82,9 +91,7 @@ def _audit_metadata(operation: Operation, ledger: Ledger) -> audit_service_pb2.C
 def _cohort_metadata(operation: Operation) -> cohort_service_pb2.CreateCohortMetadata:
     progress = operation.progress
     done, total = int(progress.get("rows_done", 0)), int(progress.get("rows_total", operation.rows_total))
-    started = operation.start_time or operation.create_time
-    elapsed = max((_until(operation) - started).total_seconds(), 1e-3)
-    rate = done / elapsed
+    rate = done / _elapsed_s(operation)
     return cohort_service_pb2.CreateCohortMetadata(
         stage=str(progress.get("stage") or "decoding"),
         rows_done=done,
@@ -97,8 +104,10 @@ def _cohort_metadata(operation: Operation) -> cohort_service_pb2.CreateCohortMet
     )
 
 
-def _until(operation: Operation) -> datetime:
-    return operation.update_time if operation.done else datetime.now(UTC)
+def _elapsed_s(operation: Operation) -> float:
+    """Since its work began, until now or until it ended; never 0."""
+    until = operation.update_time if operation.done else datetime.now(UTC)
+    return max((until - (operation.start_time or operation.create_time)).total_seconds(), 1e-3)
 
 
 def _training_metadata(operation: Operation) -> training_service_pb2.CreateTrainingMetadata:
@@ -110,6 +119,65 @@ def _training_metadata(operation: Operation) -> training_service_pb2.CreateTrain
         loss=float(progress.get("loss", 0.0)),
         training=operation.resource,
     )
+
+
+def _generation_metadata(operation: Operation) -> generation_service_pb2.CreateGenerationMetadata:
+    done, total = _counted(operation, "images")
+    return generation_service_pb2.CreateGenerationMetadata(
+        images_done=done,
+        images_total=total,
+        images_per_s=done / _elapsed_s(operation),
+        generation=operation.resource,
+        **_sampling(operation, done, total),
+    )
+
+
+def _counterfactual_metadata(operation: Operation) -> generation_service_pb2.CreateCounterfactualMetadata:
+    done, total = _counted(operation, "frames")
+    return generation_service_pb2.CreateCounterfactualMetadata(
+        frames_done=done,
+        frames_total=total,
+        frames_per_s=done / _elapsed_s(operation),
+        counterfactual=operation.resource,
+        **_sampling(operation, done, total),
+    )
+
+
+def _upscaling_metadata(operation: Operation) -> upscaling_service_pb2.CreateUpscalingMetadata:
+    done, total = _counted(operation, "tiles")
+    return upscaling_service_pb2.CreateUpscalingMetadata(
+        tiles_done=done, tiles_total=total, upscaling=operation.resource, **_sampling(operation, done, total)
+    )
+
+
+def _counted(operation: Operation, unit: str) -> tuple[int, int]:
+    """(done, in all) of images, frames or tiles; where the worker has told nothing yet, the ledger's rows."""
+    progress = operation.progress
+    done = int(progress.get(f"{unit}_done", operation.rows_done))
+    return done, int(progress.get(f"{unit}_total", operation.rows_total))
+
+
+def _sampling(operation: Operation, done: int, total: int) -> dict[str, Any]:
+    """What the metadata of all three have in common. Steps move evenly, so they tell best how long it will take."""
+    progress = operation.progress
+    steps_done, steps_total = int(progress.get("steps_done", 0)), int(progress.get("steps_total", 0))
+    moved, in_all = (steps_done, steps_total) if steps_total else (done, total)
+    return {
+        "stage": "queued" if operation.state == "pending" else str(progress.get("stage") or "sampling"),
+        "steps_done": steps_done,
+        "steps_total": steps_total,
+        "eta_s": _eta_s(operation, moved, in_all, moved / _elapsed_s(operation)),
+        "retries": operation.retries,
+    }
+
+
+_METADATA: dict[str, Callable[[Operation], Message]] = {
+    "cohorts": _cohort_metadata,
+    "counterfactuals": _counterfactual_metadata,
+    "generations": _generation_metadata,
+    "trainings": _training_metadata,
+    "upscalings": _upscaling_metadata,
+}
 
 
 def _eta_s(operation: Operation, done: int, total: int, rate: float) -> float:

@@ -25,7 +25,7 @@ from services.gateway.backends import LocalBackends
 from services.gateway.edge import open_edge
 from services.gateway.replica import Replica
 from services.gateway.settings import Settings
-from services.hosting.calls import APP_OF_TASK
+from services.hosting.calls import NETWORK_TASKS
 from services.hosting.envelope import seal
 from services.hosting.host import ModelHost
 
@@ -127,7 +127,7 @@ class World:
         self.store = MemoryStore()
         self.audit = AuditTwin(self.ledger)
         self.telemetry = PrometheusTelemetry()
-        self.host = ModelHost(DirectoryRegistry([folder / "models"]), APP_OF_TASK)
+        self.host = ModelHost(DirectoryRegistry([folder / "models"]), NETWORK_TASKS)
         self.backends = LocalBackends({"reconstruction": self.host}, {"audit": self.audit})
         self.folder = folder
         self._settings = Settings(data_dir=folder, http_port=0, grpc_port=0, **settings)

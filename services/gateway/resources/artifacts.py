@@ -1,20 +1,27 @@
-"""The files that an audit left in the object store."""
+"""The files that audits, generations, counterfactuals and upscalings left in the object store."""
 
 from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from evenhand.audit.v1 import audit_service_pb2 as pb
+from google.protobuf.message import Message
 
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore
-from services.errors import FailedPrecondition, NotFound
-from services.gateway.calls import Call
+from services.errors import FailedPrecondition, NotFound, ServiceError
 
 PIECE_BYTES = 2**20
+MOST_NAMES = 10  # in a message: a counterfactual has hundreds of files
+COLLECTIONS = {
+    "audits": "audit",
+    "counterfactuals": "counterfactual",
+    "generations": "generation",
+    "upscalings": "upscaling",
+}
 
 
 @dataclass(frozen=True)
@@ -27,38 +34,47 @@ class Found:
 
 
 class Artifacts:
-    """Finds and reads artifacts of audits by file name."""
+    """Finds and reads artifacts by their owner's name and their file name."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore) -> None:
         self._ledger = ledger
         self._store = store
 
-    async def find(self, audit: str, filename: str) -> Found:
-        """``audit`` is "audits/{audit}". NotFound, or FailedPrecondition while the audit has no artifacts yet."""
-        body = await asyncio.to_thread(self._ledger.get_resource, audit) if audit.startswith("audits/") else None
+    async def find(self, name: str, filename: str) -> Found:
+        """``name`` is "audits/{audit}" and the like. NotFound, or FailedPrecondition while the file may still come."""
+        owner = COLLECTIONS.get(name.partition("/")[0])
+        body = await asyncio.to_thread(self._ledger.get_resource, name) if owner else None
         if body is None:
-            raise NotFound(f"there is no audit {audit[:80]!r}", field="name", reason="AUDIT_NOT_FOUND")
+            what = owner or f"{', '.join(COLLECTIONS.values())} or other owner of artifacts"
+            reason = f"{(owner or 'resource').upper()}_NOT_FOUND"
+            raise NotFound(f"there is no {what} {name[:80]!r}", field="name", reason=reason)
         for artifact in body.get("artifacts") or ():
             if artifact["filename"] == filename:
                 guessed = mimetypes.guess_type(filename)[0] or "application/octet-stream"
                 return Found(artifact["key"], artifact["sha256"], artifact.get("media_type") or guessed)
-        if body.get("state") != "STATE_SUCCEEDED":
-            raise FailedPrecondition("the audit has left no artifacts yet", field="name", reason="AUDIT_NOT_DONE")
-        names = ", ".join(artifact["filename"] for artifact in body.get("artifacts") or ())
-        raise NotFound(
-            f"the audit has no artifact {filename[:80]!r}; it has {names}",
-            field="filename",
-            reason="ARTIFACT_NOT_FOUND",
-        )
+        raise _absent(str(owner), body, filename)
 
     async def read(self, found: Found) -> bytes:
         """All bytes, verified against the digest before the first is given out."""
         return await asyncio.to_thread(self._store.get, found.key, sha256=found.sha256)
 
-    async def stream(self, request: pb.ReadArtifactRequest, call: Call) -> AsyncIterator[pb.ReadArtifactResponse]:
-        """ReadArtifact: pieces in order, then one message with the digest alone."""
+    async def stream(self, request: Any, reply: type[Message]) -> AsyncIterator[Message]:
+        """ReadArtifact of either service: pieces in order, then one message with the digest alone."""
         found = await self.find(request.name, request.filename)
         data = memoryview(await self.read(found))
+        make: Any = reply  # both services' replies have the same two fields
         for start in range(0, len(data), PIECE_BYTES):
-            yield pb.ReadArtifactResponse(data=bytes(data[start : start + PIECE_BYTES]))
-        yield pb.ReadArtifactResponse(sha256=found.sha256)
+            yield make(data=bytes(data[start : start + PIECE_BYTES]))
+        yield make(sha256=found.sha256)
+
+
+def _absent(owner: str, body: Mapping[str, Any], filename: str) -> ServiceError:
+    """Why there is no such file: not yet, or never."""
+    if body.get("state") != "STATE_SUCCEEDED":
+        have = "no artifacts" if not body.get("artifacts") else f"no {filename[:80]!r}"
+        return FailedPrecondition(f"the {owner} has left {have} yet", field="name", reason=f"{owner.upper()}_NOT_DONE")
+    names = [artifact["filename"] for artifact in body.get("artifacts") or ()]
+    shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+    return NotFound(
+        f"the {owner} has no artifact {filename[:80]!r}; it has {shown}", field="filename", reason="ARTIFACT_NOT_FOUND"
+    )

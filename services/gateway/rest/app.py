@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 
 from google.protobuf.message import Message
@@ -29,6 +30,7 @@ from services.gateway.rest.exchange import (
 from services.gateway.rest.files import file_routes
 from services.gateway.rest.inference import inference_routes
 from services.gateway.rest.openapi import document
+from services.gateway.rest.streaming import stream_lines
 from services.gateway.rest.transcoding import reply_json, request_message, routes
 
 VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -84,15 +86,21 @@ def _api(edge: Edge, exchange: Exchange) -> Callable[..., object]:
             return response
         route, match = chosen
 
-        async def handle(request: Request, call: Call) -> Response:
+        async def asked(request: Request) -> Message:
             body = await parsed_json(await exchange.body(request), edge.settings.max_json_bytes)
-            message = request_message(route, match.groupdict(), request.query_params.multi_items(), body)
+            return request_message(route, match.groupdict(), request.query_params.multi_items(), body)
+
+        async def handle(request: Request, call: Call) -> Response:
+            message = await asked(request)
             _adopt_idempotency_key(message, request)
             reply = await while_connected(request, edge.api.answer(route.method, message, call))
             if route.status == 204:
                 return Response(status_code=204)
             return json_reply(reply_json(reply), status=route.status)
 
+        if route.method.streaming:
+            replies = partial(edge.api.stream, route.method)
+            return await stream_lines(exchange, route.method.name, request, partial(asked, request), replies)
         return await exchange.answer(route.method.name, request, handle)
 
     return endpoint

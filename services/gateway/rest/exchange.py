@@ -51,12 +51,13 @@ class Exchange:
 
     async def answer(self, method: str, request: Request, handler: Handler, *, lasting: bool = False) -> Response:
         try:
-            async with self._watch(method, request, lasting) as call:
+            async with self.watch(method, request, lasting=lasting) as call:
                 return await handler(request, call)
         except ServiceError as error:
             return problem(error, request)
 
-    def _watch(self, method: str, request: Request, lasting: bool) -> AbstractAsyncContextManager[Call]:
+    def watch(self, method: str, request: Request, *, lasting: bool = False) -> AbstractAsyncContextManager[Call]:
+        """The guard's watch over one call in its caller's name and time."""
         asked = timeout_from_header(request.headers.get("x-request-timeout"))
         return self._guard.watch(
             "rest",

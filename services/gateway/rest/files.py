@@ -11,11 +11,12 @@ from starlette.routing import Route
 
 from services.gateway.calls import Call
 from services.gateway.edge import Edge
-from services.gateway.resources.artifacts import PIECE_BYTES
+from services.gateway.resources.artifacts import COLLECTIONS, PIECE_BYTES
 from services.gateway.resources.uploads import ArrivingFile
 from services.gateway.rest.exchange import Exchange, json_reply
 
-READ_ARTIFACT = "evenhand.audit.v1.AuditService/ReadArtifact"
+READ_ARTIFACT = "evenhand.resources.v1.ArtifactService/ReadArtifact"
+READ_AUDIT_ARTIFACT = "evenhand.audit.v1.AuditService/ReadArtifact"
 UPLOAD_FILES = "evenhand.cohort.v1.CohortService/UploadFiles"
 
 
@@ -23,8 +24,9 @@ def file_routes(edge: Edge, exchange: Exchange) -> list[Route]:
     """Routes for the two streaming methods of the API, which have no HTTP rule of their own."""
 
     async def read_artifact(request: Request, call: Call) -> Response:
-        audit, filename = f"audits/{request.path_params['audit']}", request.path_params["filename"]
-        found = await edge.artifacts.find(audit, filename)
+        collection = request.url.path.split("/")[2]
+        name = f"{collection}/{request.path_params['owner']}"
+        found = await edge.artifacts.find(name, request.path_params["filename"])
         headers = {
             "ETag": f'"{found.sha256}"',
             "Cache-Control": "private, immutable, max-age=31536000",
@@ -58,7 +60,13 @@ def file_routes(edge: Edge, exchange: Exchange) -> list[Route]:
         return json_reply({"upload": upload, "path": path, "bytes": arriving.bytes}, status=201)
 
     return [
-        Route("/v1/audits/{audit}/artifacts/{filename}", exchange.endpoint(READ_ARTIFACT, read_artifact)),
+        *(
+            Route(
+                f"/v1/{collection}/{{owner}}/artifacts/{{filename}}",
+                exchange.endpoint(READ_AUDIT_ARTIFACT if collection == "audits" else READ_ARTIFACT, read_artifact),
+            )
+            for collection in COLLECTIONS
+        ),
         Route("/v1/uploads", exchange.endpoint(UPLOAD_FILES, create_upload), methods=["POST"]),
         Route("/v1/uploads/{upload}", exchange.endpoint(UPLOAD_FILES, read_upload)),
         Route(

@@ -9,6 +9,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from services.gateway.open_inference import SERVER_VERSION
+from services.gateway.resources.artifacts import COLLECTIONS
+from services.gateway.rest.streaming import NDJSON
 from services.gateway.rest.transcoding import Route, routes
 
 PROBLEM = {"$ref": "#/components/responses/Problem"}
@@ -17,12 +19,16 @@ TENSOR = {
     "required": ["name", "datatype", "shape"],
     "properties": {
         "name": {"type": "string"},
-        "datatype": {"enum": ["FP32", "FP16", "FP64"]},
+        "datatype": {"enum": ["FP32", "FP16", "FP64", "BYTES"]},
         "shape": {"type": "array", "items": {"type": "integer"}},
         "parameters": {"type": "object"},
         "data": {"type": "array"},
     },
 }
+STREAM = (
+    "One JSON object a line, each as soon as it is there. What goes wrong before the first line is a problem with its "
+    'own status; what goes wrong later is the last line, {"error": problem}. Closing the connection ends the work.'
+)
 PROBLEM_SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "reason"],
@@ -126,7 +132,9 @@ def _operation(route: Route, in_path: Iterable[str], schemas: dict[str, Any]) ->
     reply: dict[str, Any] = {"description": "Done"}
     if route.status != 204:
         schema = _message(method.reply.DESCRIPTOR, schemas)
-        reply["content"] = {"application/json": {"schema": schema}}
+        reply["content"] = {NDJSON if method.streaming else "application/json": {"schema": schema}}
+    if method.streaming:
+        reply["description"] = STREAM
     operation: dict[str, Any] = {
         "operationId": method.short,
         "tags": [method.service.rpartition(".")[2]],
@@ -202,12 +210,20 @@ def _inference_paths() -> dict[str, Any]:
 
 
 def _file_paths() -> dict[str, Any]:
-    audit, upload = (_parameter(name, "path", {"type": "string"}) for name in ("audit", "upload"))
+    upload = _parameter("upload", "path", {"type": "string"})
     filename, path = (_parameter(name, "path", {"type": "string"}) for name in ("filename", "path"))
     put = _plain("PutFile", [upload, path], status="201")
     put["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
+    artifacts = {
+        f"/v1/{collection}/{{{owner}}}/artifacts/{{filename}}": {
+            "get": _plain(
+                f"Read{owner.capitalize()}Artifact", [_parameter(owner, "path", {"type": "string"}), filename]
+            )
+        }
+        for collection, owner in COLLECTIONS.items()
+    }
     return {
-        "/v1/audits/{audit}/artifacts/{filename}": {"get": _plain("ReadArtifact", [audit, filename])},
+        **artifacts,
         "/v1/uploads": {"post": _plain("CreateUpload", status="201")},
         "/v1/uploads/{upload}": {"get": _plain("GetUpload", [upload])},
         "/v1/uploads/{upload}/files/{path}": {"put": put},

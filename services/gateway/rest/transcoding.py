@@ -40,7 +40,7 @@ def routes() -> list[Route]:
     found = []
     for method in METHODS.values():
         verb = method.rule.WhichOneof("pattern")
-        if verb in VERBS and not method.streaming:
+        if verb in VERBS:
             found.append(_route(verb, getattr(method.rule, verb), method))
     return sorted(found, key=lambda route: (-len(_VARIABLE.sub("", route.template)), route.template))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -18,7 +18,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 Unary = Callable[[bytes, Call], Awaitable[Message | bytes]]
-ServerStream = Callable[[bytes, Call], AsyncIterator[Message]]
+ServerStream = Callable[[bytes, Call], AsyncGenerator[Message, None]]
 ClientStream = Callable[[AsyncIterator[bytes], Call], Awaitable[Message]]
 Bidirectional = Callable[[AsyncIterator[bytes], Call], AsyncIterator[Message]]
 
@@ -53,8 +53,8 @@ class Door:
     def server_stream(self, method: str, work: ServerStream) -> Handler:
         async def handle(payload: bytes, context: Context) -> AsyncIterator[Any]:
             try:
-                async with self._watch(method, context, lasting=True) as call:
-                    async for message in work(payload, call):
+                async with self._watch(method, context, lasting=True) as call, aclosing(work(payload, call)) as replies:
+                    async for message in replies:
                         yield message
             except ServiceError as error:
                 await _abort(context, error)

@@ -134,6 +134,8 @@ def given_tensors(request: Any) -> list[GivenTensor]:
 
 
 def _typed(tensor: Any) -> Any:
+    if tensor.datatype == steps.BYTES:
+        return list(tensor.contents.bytes_contents)
     steps.dtype_of(tensor.name, tensor.datatype)
     if tensor.datatype not in CONTENTS:
         raise InvalidInput(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
-from evenhand.audit.v1 import audit_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -21,7 +21,7 @@ from services.gateway.rpc.inference import SERVICE as INFERENCE
 from services.gateway.rpc.inference import inference_handlers
 from services.gateway.wire import METHODS, Method
 
-READ_ARTIFACT = "evenhand.audit.v1.AuditService/ReadArtifact"
+READ_ARTIFACT = "ReadArtifact"  # of the ArtifactService, and of the AuditService, which had it first
 UPLOAD_FILES = "evenhand.cohort.v1.CohortService/UploadFiles"
 
 
@@ -85,10 +85,12 @@ def services_handlers(edge: Edge) -> dict[str, dict[str, Handler]]:
 
 
 def _handler(edge: Edge, door: Door, method: Method) -> Handler:
-    if method.name == READ_ARTIFACT:
+    if method.short == READ_ARTIFACT:
         return door.server_stream(method.name, _read_artifact(edge, method))
     if method.name == UPLOAD_FILES:
         return door.client_stream(method.name, _upload_files(edge, method))
+    if method.streaming:
+        return door.server_stream(method.name, _stream(edge, method))
 
     async def work(payload: bytes, call: Call) -> Message:
         return await edge.api.answer(method, method.parse(payload), call)
@@ -97,11 +99,18 @@ def _handler(edge: Edge, door: Door, method: Method) -> Handler:
 
 
 def _read_artifact(edge: Edge, method: Method) -> Any:
-    async def work(payload: bytes, call: Call) -> AsyncIterator[Message]:
-        request = method.parse(payload)
-        assert isinstance(request, audit_service_pb2.ReadArtifactRequest)
-        async for message in edge.artifacts.stream(request, call):
+    async def work(payload: bytes, call: Call) -> AsyncGenerator[Message, None]:
+        async for message in edge.artifacts.stream(method.parse(payload), method.reply):
             yield message
+
+    return work
+
+
+def _stream(edge: Edge, method: Method) -> Any:
+    async def work(payload: bytes, call: Call) -> AsyncGenerator[Message, None]:
+        async with aclosing(edge.api.stream(method, method.parse(payload), call)) as messages:
+            async for message in messages:
+                yield message
 
     return work
 
