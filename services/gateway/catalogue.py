@@ -54,7 +54,7 @@ def _inputs(entry: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
             return (prompt,)
         case "mask-to-image":
             _, height, width = _extents(entry.get("output") or entry["input"])
-            return prompt, TensorSpec("mask", (-1, len(entry.get("mask_phases") or ()) or 1, height, width))
+            return prompt, TensorSpec("mask", (-1, len(entry.get("mask_phases") or ()) or -1, height, width))
         case "class-to-image":
             width = sum(len(condition.get("levels") or ()) or 1 for condition in entry["conditions"])
             return (TensorSpec("attributes", (-1, width)),)
@@ -67,8 +67,6 @@ def _output_shape(entry: Mapping[str, Any]) -> tuple[int, ...]:
     match entry["task"]:
         case "segmentation":
             return -1, len(entry["labels"]), height, width
-        case "super-resolution" if not entry.get("output"):
-            return -1, channels, entry["factor"] * height, entry["factor"] * width
         case "classification" | "attribute-classification":
             return -1, len(entry["labels"])
         case "image-embedding":

@@ -113,6 +113,7 @@ _TASKS = {
 
 def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
     """An entry of a catalogue (``model.yaml`` as plain data, with its digest) as the API's Model."""
+    diffusion = entry.get("diffusion") or {}
     return model_pb2.Model(
         name=f"models/{entry['name']}",
         version=entry["version"],
@@ -131,9 +132,11 @@ def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
         factor=entry.get("factor") or 0,
         mask_labels=entry.get("mask_labels") or (),
         mask_phases=entry.get("mask_phases") or (),
-        prediction=str((entry.get("diffusion") or {}).get("prediction", "")),
+        prediction=diffusion.get("prediction", ""),
         samplers=entry.get("samplers") or (),
-        guidable=bool(entry.get("guidable")),
+        guidable=bool(entry.get("guidable", diffusion.get("null_condition"))),
+        default_guidance_scale=diffusion.get("guidance_scale", 0.0),
+        default_steps=diffusion.get("default_steps", 0),
         prompt_tokens=entry.get("prompt_tokens") or 0,
         base=f"models/{entry['base']['name']}" if entry.get("base") else "",
     )
@@ -142,5 +145,9 @@ def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
 def _condition(entry: Mapping[str, Any]) -> model_pb2.Condition:
     """Of ``model.yaml``'s conditions: levels, or a range of numbers."""
     return model_pb2.Condition(
-        name=entry["name"], levels=entry.get("levels") or (), low=entry.get("low") or 0.0, high=entry.get("high") or 0.0
+        name=entry["name"],
+        levels=entry.get("levels") or (),
+        low=entry.get("low") or 0.0,
+        high=entry.get("high") or 0.0,
+        optional=bool(entry.get("optional", True)),
     )

@@ -31,7 +31,7 @@ TASK_SUPER_RESOLUTION: Task
 TASK_IMAGE_EMBEDDING: Task
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores", "conditions", "factor", "mask_labels", "mask_phases", "prediction", "samplers", "guidable", "prompt_tokens", "base")
+    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores", "conditions", "factor", "mask_labels", "mask_phases", "prediction", "samplers", "guidable", "prompt_tokens", "base", "default_guidance_scale", "default_steps")
     class ThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,8 @@ class Model(_message.Message):
     GUIDABLE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_STEPS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     task: Task
@@ -90,19 +92,23 @@ class Model(_message.Message):
     guidable: bool
     prompt_tokens: int
     base: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., factor: _Optional[int] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_phases: _Optional[_Iterable[str]] = ..., prediction: _Optional[str] = ..., samplers: _Optional[_Iterable[str]] = ..., guidable: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., base: _Optional[str] = ...) -> None: ...
+    default_guidance_scale: float
+    default_steps: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., factor: _Optional[int] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_phases: _Optional[_Iterable[str]] = ..., prediction: _Optional[str] = ..., samplers: _Optional[_Iterable[str]] = ..., guidable: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., base: _Optional[str] = ..., default_guidance_scale: _Optional[float] = ..., default_steps: _Optional[int] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("name", "levels", "low", "high")
+    __slots__ = ("name", "levels", "low", "high", "optional")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LEVELS_FIELD_NUMBER: _ClassVar[int]
     LOW_FIELD_NUMBER: _ClassVar[int]
     HIGH_FIELD_NUMBER: _ClassVar[int]
+    OPTIONAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     levels: _containers.RepeatedScalarFieldContainer[str]
     low: float
     high: float
-    def __init__(self, name: _Optional[str] = ..., levels: _Optional[_Iterable[str]] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+    optional: bool
+    def __init__(self, name: _Optional[str] = ..., levels: _Optional[_Iterable[str]] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., optional: _Optional[bool] = ...) -> None: ...
 
 class PixelSpec(_message.Message):
     __slots__ = ("channels", "height", "width", "low", "high")
