@@ -120,7 +120,7 @@ class AuditTwin:
 class World:
     """A started gateway and what stands behind it."""
 
-    def __init__(self, folder, *, keys=(), **settings):
+    def __init__(self, folder, *, keys=(), generator=None, **settings):
         write_affine_model(folder / "models")
         write_affine_model(folder / "models", version="2")
         self.ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
@@ -128,7 +128,9 @@ class World:
         self.audit = AuditTwin(self.ledger)
         self.telemetry = PrometheusTelemetry()
         self.host = ModelHost(DirectoryRegistry([folder / "models"]), NETWORK_TASKS)
-        self.backends = LocalBackends({"reconstruction": self.host}, {"audit": self.audit})
+        self.generator = generator(self.ledger) if generator else None
+        sampled = {"generator": self.generator} if generator else {}
+        self.backends = LocalBackends({"reconstruction": self.host, **sampled}, {"audit": self.audit, **sampled})
         self.folder = folder
         self._settings = Settings(data_dir=folder, http_port=0, grpc_port=0, **settings)
         self._keys = keys

@@ -190,6 +190,10 @@ def test_the_openapi_description_is_valid_and_names_what_is_served(web):
     assert "/v1/audits/{audit}" in description["paths"]
     assert "/v1/operations/{operation}:cancel" in description["paths"]
     assert set(description["paths"]["/v1/audits:plan"]) == {"post"}
+    streamed = description["paths"]["/v1/generations:stream"]["post"]["responses"]["200"]
+    assert set(streamed["content"]) == {"application/x-ndjson"} and "a line" in streamed["description"]
+    for collection in ("audits", "counterfactuals", "generations", "upscalings"):
+        assert f"/v1/{collection}/{{{collection[:-1]}}}/artifacts/{{filename}}" in description["paths"]
     spec = description["components"]["schemas"]["evenhand.audit.v1.AuditSpec"]["properties"]
     assert set(spec) == {field.camelcase_name for field in audit_pb2.AuditSpec.DESCRIPTOR.fields}
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from services.errors import Internal, NotFound, Overloaded, ServiceError, error_classes, error_from_dict
-from services.hosting.envelope import seal, unseal
+from services.hosting.envelope import seal, seal_stream, unseal
 
 
 async def answer(value: object) -> object:
@@ -59,3 +60,32 @@ def test_the_docstring_draws_every_class_of_the_tree() -> None:
 def test_an_unknown_class_becomes_internal() -> None:
     assert isinstance(error_from_dict({"class": "Exception", "message": "x"}), Internal)
     assert not isinstance(error_from_dict(NotFound("x").to_dict()), Internal)
+
+
+async def test_a_stream_ends_with_its_error_sealed() -> None:
+    async def work() -> AsyncGenerator[int, None]:
+        yield 1
+        raise NotFound("gone", reason="MODEL_NOT_FOUND")
+
+    replies = [reply async for reply in seal_stream(work())]
+    assert replies[0] == (None, 1)
+    with pytest.raises(NotFound):
+        unseal(replies[1])
+    assert len(replies) == 2
+
+
+async def test_closing_a_sealed_stream_closes_the_work() -> None:
+    closed = []
+
+    async def work() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    stream = seal_stream(work())
+    await anext(stream)
+    assert not closed
+    await stream.aclose()
+    assert closed

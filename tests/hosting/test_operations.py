@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2
+from evenhand.generation.v1 import generation_service_pb2
 from evenhand.training.v1 import training_service_pb2
+from evenhand.upscaling.v1 import upscaling_service_pb2
 from google.longrunning import operations_pb2
 from google.rpc import code_pb2, error_details_pb2
 
@@ -106,6 +108,28 @@ def test_a_training_run_tells_its_epochs(local: Ledger) -> None:
     _, metadata = shown(local, operation, training_service_pb2.CreateTrainingMetadata())
     assert (metadata.stage, metadata.epochs_done, metadata.epochs_total) == ("training", 2, 8)
     assert (metadata.loss, metadata.training) == (0.25, "trainings/one")
+
+
+SAMPLED = {
+    "generations": ("images", generation_service_pb2.CreateGenerationMetadata),
+    "counterfactuals": ("frames", generation_service_pb2.CreateCounterfactualMetadata),
+    "upscalings": ("tiles", upscaling_service_pb2.CreateUpscalingMetadata),
+}
+
+
+@pytest.mark.parametrize("collection", SAMPLED)
+def test_sampling_tells_its_own_units_and_its_steps(local: Ledger, collection: str) -> None:
+    unit, kind = SAMPLED[collection]
+    operation, lease = start(local, collection)
+    _, metadata = shown(local, operation, kind())
+    assert (metadata.stage, getattr(metadata, f"{unit}_total"), metadata.eta_s) == ("sampling", 40, -1)
+    told = {"stage": "upscaling", f"{unit}_done": 3, f"{unit}_total": 12, "steps_done": 60, "steps_total": 240}
+    local.report_progress(lease, told)
+    _, metadata = shown(local, operation, kind())
+    assert (metadata.stage, metadata.steps_done, metadata.steps_total) == ("upscaling", 60, 240)
+    assert (getattr(metadata, f"{unit}_done"), getattr(metadata, f"{unit}_total")) == (3, 12)
+    assert metadata.eta_s > 0
+    assert getattr(metadata, collection.removesuffix("s")) == f"{collection}/one"
 
 
 def test_a_lost_lease_counts_as_a_retry(local: Ledger, clock: ManualClock) -> None:
