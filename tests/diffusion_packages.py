@@ -10,7 +10,11 @@ from typing import Any
 import torch
 import yaml
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
+
+from services.adapters.weights import load_record
+from services.maths.networks import build_network
 
 TOKENS = 77
 WORDS = ("female", "male", "chest", "mri", "axial", "age", "obese", "in", "of", "a", ",")
@@ -176,11 +180,11 @@ def _write_tokenizer(folder: Path) -> None:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file of a package but model.yaml, by its path in the folder."""
+    """sha256 of every file that a package lists, by its path in the folder."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "model.yaml"
+        if path.is_file() and path.name not in ("model.yaml", "model_index.json")
     }
 
 
@@ -195,3 +199,90 @@ def write_record(folder: Path, **fields: Any) -> Path:
     }
     (folder / "model.yaml").write_text(yaml.safe_dump(record))
     return folder
+
+
+PELVIS = [
+    {"name": "sex", "levels": ["Female", "Male"]},
+    {"name": "age", "low": 18, "high": 95},
+    {"name": "race", "levels": ["White", "Black"]},
+]
+SMALL = {"width": 8, "multipliers": [1, 2], "blocks": 1, "attention_factors": [2], "heads": 2}
+
+
+def write_class_to_image(root: Path, *, name: str = "pelvis-diffusion", seed: int = 0, **changes: Any) -> Path:
+    """An untrained class-to-image package: one channel, 16 × 16, cosine schedule without terminal signal, v."""
+    places = sum(len(condition.get("levels", [1])) for condition in PELVIS)
+    architecture = {"in_channels": 1, "out_channels": 1, "conditions": places, **SMALL}
+    fields = {
+        "task": "class-to-image",
+        "family": "diffusion-unet",
+        "architecture": architecture,
+        "input": {"channels": 1, "height": 16, "width": 16, "low": -1.0, "high": 1.0},
+        "output": {"channels": 1, "height": 16, "width": 16, "low": -1.0, "high": 1.0},
+        "modality": "pelvis",
+        "conditions": PELVIS,
+        "diffusion": {"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v"},
+    }
+    return _write_network(root / name / "1", seed, fields | changes)
+
+
+def write_super_resolution(root: Path, *, name: str = "pelvis-upscaler", seed: int = 0, **changes: Any) -> Path:
+    """An untrained super-resolution package: 16 × 16 to 32 × 32."""
+    fields = {
+        "task": "super-resolution",
+        "family": "diffusion-unet",
+        "architecture": {"in_channels": 2, "out_channels": 1, "conditions": 0, **SMALL},
+        "input": {"channels": 1, "height": 16, "width": 16, "low": -1.0, "high": 1.0},
+        "output": {"channels": 1, "height": 32, "width": 32, "low": -1.0, "high": 1.0},
+        "modality": "pelvis",
+        "factor": 2,
+        "diffusion": {"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v"},
+    }
+    return _write_network(root / name / "1", seed, fields | changes)
+
+
+def _write_network(folder: Path, seed: int, fields: dict[str, Any]) -> Path:
+    """Random weights everywhere: a network as it is initialised says nothing but zero."""
+    folder.mkdir(parents=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_network(fields["family"], fields["architecture"])
+        for parameter in network.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.05)
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(tensors, folder / "weights.safetensors")
+    return write_record(folder, **fields)
+
+
+def write_text_to_image(root: Path, *, name: str = "phantom-diffusion", **changes: Any) -> Path:
+    """:func:`write_sd21_folder` as a package: 3 × 64 × 64."""
+    folder = write_sd21_folder(root / name / "1")
+    spec = {"channels": 3, "height": 64, "width": 64, "low": -1.0, "high": 1.0}
+    fields = {
+        "task": "text-to-image",
+        "family": "latent-diffusion",
+        "input": spec,
+        "output": spec,
+        "modality": "phantom",
+        "diffusion": {"schedule": "scaled-linear", "prediction": "epsilon", "clip": False, "guidance_scale": 3.0},
+    }
+    return write_record(folder, **(fields | changes))
+
+
+def write_mask_to_image(root: Path, base: Path, *, name: str = "phantom-controlnet", **changes: Any) -> Path:
+    """A control branch over the text-to-image package in ``base``."""
+    folder = write_controlnet_folder(root / name / "1")
+    record = load_record(base)
+    spec = {"channels": 3, "height": 64, "width": 64, "low": -1.0, "high": 1.0}
+    fields = {
+        "task": "mask-to-image",
+        "family": "latent-diffusion",
+        "input": spec,
+        "output": spec,
+        "modality": "cardiac",
+        "diffusion": {"schedule": "scaled-linear", "prediction": "epsilon", "clip": False, "guidance_scale": 3.0},
+        "base": {"name": record.name, "version": record.version, "digest": record.digest},
+        "mask_labels": ["background", "left ventricle", "myocardium", "right ventricle"],
+    }
+    return write_record(folder, **(fields | changes))
