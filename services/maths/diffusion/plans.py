@@ -11,6 +11,7 @@ The probability-flow equation has one exact form that all but DDPM approximate: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,48 +126,37 @@ def _row(x: dict[int, float], y: dict[int, float] | None = None) -> Row:
 def _ddim(levels: Levels, eta: float) -> list[Row]:
     """Song et al. 2021, equations 12 and 16; the predicted noise is (x - alpha d) / sigma, of a clipped d too."""
     rows = []
-    for (alpha, sigma), (to_alpha, to_sigma) in _steps(levels):
-        drawn = eta * _ancestral_deviation(alpha, sigma, to_alpha, to_sigma)
-        kept = np.sqrt(max(to_sigma**2 - drawn**2, 0.0)) / sigma
-        rows.append(_row({X: kept, D: to_alpha - kept * alpha, Z: drawn}))
+    for step in _steps(levels):
+        drawn = eta * step.ancestral_deviation
+        kept = math.sqrt(max(step.to_sigma**2 - drawn**2, 0.0)) / step.sigma
+        rows.append(_row({X: kept, D: step.to_alpha - kept * step.alpha, Z: drawn}))
     return rows
 
 
 def _ddpm(levels: Levels) -> list[Row]:
     """Ho et al. 2020, equations 6 and 7, on any subset of levels: the posterior of x_t given x_s and x0."""
     rows = []
-    for (alpha, sigma), (to_alpha, to_sigma) in _steps(levels):
-        ratio = alpha / to_alpha
-        kept = ratio * to_sigma**2 / sigma**2
-        added = to_alpha * (sigma**2 - ratio**2 * to_sigma**2) / sigma**2
-        rows.append(_row({X: kept, D: added, Z: _ancestral_deviation(alpha, sigma, to_alpha, to_sigma)}))
+    for step in _steps(levels):
+        ratio, remaining = step.alpha / step.to_alpha, step.kept**2
+        added = step.to_alpha * (1.0 - ratio**2 * remaining)
+        rows.append(_row({X: ratio * remaining, D: added, Z: step.ancestral_deviation}))
     return rows
-
-
-def _ancestral_deviation(alpha: float, sigma: float, to_alpha: float, to_sigma: float) -> float:
-    """sqrt(beta-tilde); its two factors are both limits at the ends and stay finite."""
-    return float(to_sigma / sigma * np.sqrt(max(1.0 - (alpha / to_alpha) ** 2, 0.0)))
 
 
 def _dpmpp_2m(levels: Levels) -> list[Row]:
     """DPM-Solver++(2M), Lu et al. 2022, algorithm 2."""
-    return [_row(_predicted(levels, step, X)) for step in range(len(levels.timesteps))]
+    return [_row(_predicted(step, X)) for step in _steps(levels)]
 
 
-def _predicted(levels: Levels, step: int, start: int) -> dict[int, float]:
+def _predicted(step: _Step, start: int) -> dict[int, float]:
     """One step of DPM-Solver++(2M), which is UniP-2 with B2(h) too, as weights of column ``start``, d and h1.
 
     First order where there is no finite former step to extrapolate from: the first step, the step after pure noise
     (its length in lambda is infinite), and the last, whose own length is infinite.
     """
-    (alpha, sigma), (to_alpha, to_sigma) = _steps(levels)[step]
-    kept = to_sigma / sigma
-    added = to_alpha - kept * alpha
-    lambdas = _half_log_snr(levels)
-    former = lambdas[step] - lambdas[step - 1] if step else np.inf
-    length = lambdas[step + 1] - lambdas[step]
-    extrapolated = length / (2.0 * former) if np.isfinite(length) and np.isfinite(former) else 0.0
-    return {start: kept, D: added * (1.0 + extrapolated), H1: -added * extrapolated}
+    second_order = math.isfinite(step.length) and math.isfinite(step.former)
+    extrapolated = step.length / (2.0 * step.former) if second_order else 0.0
+    return {start: step.kept, D: step.added * (1.0 + extrapolated), H1: -step.added * extrapolated}
 
 
 def _unipc(levels: Levels) -> list[Row]:
@@ -176,35 +166,30 @@ def _unipc(levels: Levels) -> list[Row]:
     makes the next x from the corrected image.
     """
     rows = []
-    for step in range(len(levels.timesteps)):
-        corrected = _corrected(levels, step) if step else {X: 1.0}
-        ahead = _predicted(levels, step, Y)
+    corrected = {X: 1.0}
+    for step in _steps(levels):
+        ahead = _predicted(step, Y)
         kept = ahead.pop(Y)
         x = {column: kept * weight for column, weight in corrected.items()}
         for column, weight in ahead.items():
             x[column] = x.get(column, 0.0) + weight
         rows.append(_row(x, corrected))
+        corrected = _corrected(step)
     return rows
 
 
-def _corrected(levels: Levels, step: int) -> dict[int, float]:
-    """UniC at the end of step ``step`` - 1, as weights of y (its start), h1 (prediction there), h2 and d (at its end).
+def _corrected(step: _Step) -> dict[int, float]:
+    """UniC at the end of ``step``, as weights of y (its start), h1 (the prediction there), h2 and d (at its end).
 
     Without a finite former step the order is 1 and the weight a half: the trapezoid rule, and from pure noise too, as
     the prediction is then linear in tau.
     """
-    (alpha, sigma), (to_alpha, to_sigma) = _steps(levels)[step - 1]
-    kept = to_sigma / sigma
-    added = to_alpha - kept * alpha
-    lambdas = _half_log_snr(levels)
-    length = lambdas[step] - lambdas[step - 1]
-    former = lambdas[step - 1] - lambdas[step - 2] if step > 1 else np.inf
-    if not np.isfinite(former):
+    kept, added = step.kept, step.added
+    if not (math.isfinite(step.former) and math.isfinite(step.length)):
         return {Y: kept, H1: added / 2.0, D: added / 2.0}
-    back = -former / length  # where the former prediction lies, in lengths of this step
-    first, second = _unified_weights(length)
-    of_former, of_new = (first - second) / (1.0 - back), (second - back * first) / (1.0 - back)
-    of_former /= back
+    back = -step.former / step.length  # where the former prediction lies, in lengths of this step
+    first, second = _unified_weights(step.length)
+    of_former, of_new = (first - second) / (1.0 - back) / back, (second - back * first) / (1.0 - back)
     return {Y: kept, H1: added * (1.0 - of_former - of_new), H2: added * of_former, D: added * of_new}
 
 
@@ -212,10 +197,10 @@ def _unified_weights(length: float) -> tuple[float, float]:
     """UniC's order conditions for k = 1 and 2, right-hand side: k! h phi_{k+1}(-h) / B2(-h); 1/2 and 1/3 at h = 0."""
     if length < 1e-3:  # the closed form loses all its digits; the series has an error of h^3
         return 0.5 + length / 12.0, 1.0 / 3.0 + length / 12.0 + length**2 / 360.0
-    grown = np.expm1(-length)
+    grown = math.expm1(-length)
     first = -grown / length - 1.0
     second = -first / length - 0.5
-    return float(first / grown), float(2.0 * second / grown)
+    return first / grown, 2.0 * second / grown
 
 
 def _heun(levels: Levels) -> list[Row]:
@@ -226,31 +211,59 @@ def _heun(levels: Levels) -> list[Row]:
     sigma / alpha, whose slope is the noise and which ends at 0 in the clean image.
     """
     rows = []
-    for (alpha, sigma), (to_alpha, to_sigma) in _steps(levels):
-        kept = to_sigma / sigma
-        euler = {X: kept, D: to_alpha - kept * alpha}
-        rows.append(_row(euler, {X: 1.0}))
-        if alpha < sigma:
-            half = euler[D] / 2.0
-            rows.append(_row({Y: kept, H1: half, D: half}))
-        else:
-            ratio = to_alpha / alpha
-            half = (to_sigma - ratio * sigma) / 2.0
-            at_start, at_end = half / sigma, half / to_sigma if to_sigma else 0.0
-            rows.append(_row({Y: ratio + at_start, H1: -at_start * alpha, X: at_end, D: -at_end * to_alpha}))
-    return rows[:-1]  # the last step is Euler's: the network has no prediction at a level without noise
+    for step in _steps(levels):
+        rows.append(_row({X: step.kept, D: step.added}, {X: 1.0}))
+        if step.alpha < step.sigma:
+            rows.append(_row({Y: step.kept, H1: step.added / 2.0, D: step.added / 2.0}))
+        elif step.to_sigma > 0.0:
+            ratio = step.to_alpha / step.alpha
+            half = (step.to_sigma - ratio * step.sigma) / 2.0
+            start, end = half / step.sigma, half / step.to_sigma
+            rows.append(_row({Y: ratio + start, H1: -start * step.alpha, X: end, D: -end * step.to_alpha}))
+    # The last step is Euler's: the network has no prediction at a level without noise.
+    return rows[: 2 * len(levels.timesteps) - 1]
 
 
-def _steps(levels: Levels) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """(alpha, sigma) at the start and at the end of each step."""
-    pairs = list(zip(levels.alphas.tolist(), levels.sigmas.tolist(), strict=True))
-    return list(pairwise(pairs))
+@dataclass(frozen=True)
+class _Step:
+    """One step, and the length in lambda of the step before it (``former``), infinite where there is none."""
+
+    alpha: float
+    sigma: float
+    to_alpha: float
+    to_sigma: float
+    former: float
+
+    @property
+    def kept(self) -> float:
+        """What is left of x."""
+        return self.to_sigma / self.sigma
+
+    @property
+    def added(self) -> float:
+        """What is added of the clean image's prediction, were it constant over the step."""
+        return self.to_alpha - self.kept * self.alpha
+
+    @property
+    def length(self) -> float:
+        """h = lambda_t - lambda_s: infinite from pure noise, and to a clean image."""
+        if self.alpha == 0.0 or self.to_sigma == 0.0:
+            return math.inf
+        return math.log(self.to_alpha / self.alpha) - math.log(self.to_sigma / self.sigma)
+
+    @property
+    def ancestral_deviation(self) -> float:
+        """sqrt(beta-tilde), the noise of ancestral sampling; finite at both ends."""
+        return self.kept * math.sqrt(max(1.0 - (self.alpha / self.to_alpha) ** 2, 0.0))
 
 
-def _half_log_snr(levels: Levels) -> Doubles:
-    """(S + 1,) lambda = ln(alpha / sigma): -inf in pure noise, +inf in a clean image."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(levels.alphas) - np.log(levels.sigmas))
+def _steps(levels: Levels) -> list[_Step]:
+    steps: list[_Step] = []
+    for (alpha, to_alpha), (sigma, to_sigma) in zip(
+        pairwise(levels.alphas.tolist()), pairwise(levels.sigmas.tolist()), strict=True
+    ):
+        steps.append(_Step(alpha, sigma, to_alpha, to_sigma, steps[-1].length if steps else math.inf))
+    return steps
 
 
 _TABLES: dict[str, Callable[..., list[Row]]] = {
