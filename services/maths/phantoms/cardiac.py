@@ -27,7 +27,7 @@ MASK_LABELS = ("background", "left ventricle", "myocardium", "right ventricle")
 
 BMI_CUTS: Mapping[str, float] = {"underweight": 18.5, "normal": 25.0, "overweight": 30.0, "obese": np.inf}
 """Level and the body mass index (kg/m²) that is no longer in it."""
-FAT_RING: Mapping[str, float] = {"underweight": 0.05, "normal": 0.12, "overweight": 0.19, "obese": 0.26}
+FAT_RING: Mapping[str, float] = {"underweight": 0.07, "normal": 0.135, "overweight": 0.20, "obese": 0.265}
 """Mean thickness of the ring of fat by level, in canvas units."""
 HEART_SIZE: Mapping[str, float] = {"Female": 0.32, "Male": 0.41}
 """Mean radius of the left ventricle's outer wall at ED by sex, in canvas units."""
