@@ -8,28 +8,49 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from services.training.generative.recipes import GENERATIVE_RECIPES
+from services.training.generative.runs import train_generative
 from services.training.learning import Epoch
 from services.training.recipes import RECIPES, find_recipe
 from services.training.runs import own_run, train_here
 
-ZOO = Path(__file__).parents[2] / "deploy" / "zoo"
+ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "deploy" / "zoo"
+WORK = ROOT / "out" / "zoo"
 VERSION = "1"
 
 
 def main() -> None:
+    names = [*RECIPES, *GENERATIVE_RECIPES]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"recipes, default all: {', '.join(RECIPES)}")
+    parser.add_argument("names", nargs="*", help=f"recipes, default all: {', '.join(names)}")
     parser.add_argument("--out", type=Path, default=ZOO, help="registry folder to write to")
+    parser.add_argument("--work", type=Path, default=WORK, help="where generative runs keep what they resume from")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the weights then do not depend on the number of cores
     console = Console(highlight=False)
-    for name in arguments.names or RECIPES:
+    for name in arguments.names or names:
+        if name in GENERATIVE_RECIPES:
+            _generative(name, arguments.out, arguments.work, console)
+        else:
+            _supervised(name, arguments.out, console)
 
-        def report(epoch: Epoch, name: str = name) -> None:
-            console.print(f"{name}: epoch {epoch.done}/{epoch.total}, loss {epoch.loss:.4f}, {epoch.validation:.4f}")
 
-        scores = train_here(own_run(find_recipe(name)), arguments.out, VERSION, report)
-        console.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
+def _supervised(name: str, registry: Path, console: Console) -> None:
+    def report(epoch: Epoch) -> None:
+        console.print(f"{name}: epoch {epoch.done}/{epoch.total}, loss {epoch.loss:.4f}, {epoch.validation:.4f}")
+
+    scores = train_here(own_run(find_recipe(name)), registry, VERSION, report)
+    console.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
+
+
+def _generative(name: str, registry: Path, work: Path, console: Console) -> None:
+    fits = GENERATIVE_RECIPES[name].fits
+
+    def report(part: str, step: int, loss: float) -> None:
+        console.print(f"{name}: {part} {step}/{fits[part].steps}, loss {loss:.5f}")
+
+    console.print(f"{name}: {train_generative(name, registry, VERSION, work, report)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Recipes of generative models: diffusion in pixels and in latents, what their text encoder learns from, upscaling."""
