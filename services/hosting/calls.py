@@ -25,7 +25,6 @@ APP_OF_TASK = {
     "mask-to-image": "generator",
     "text-to-image": "generator",
     "super-resolution": "upscaler",
-    "image-embedding": "classifiers",
 }
 NETWORK_TASKS = tuple(task for task, app in APP_OF_TASK.items() if app in ("classifiers", "reconstruction"))
 """What one pass of a network answers; the others are sampled, by hosts of their own."""
