@@ -28,6 +28,7 @@ PELVIS_FEATURES = (
 SEX_AT_RING = 1.19
 PROJECTION_AT = 0.655
 _ROUNDS = 6
+_AT_A_TIME = 4
 
 
 def read_pelvis(images: npt.NDArray[np.float32]) -> pd.DataFrame:
@@ -38,6 +39,12 @@ def read_pelvis(images: npt.NDArray[np.float32]) -> pd.DataFrame:
     osteoarthritis as a continuous grade; waist (canvas units); sex, laterality and projection as their levels. NaN
     where a landmark is not there.
     """
+    # A few at a time: the windows of many large images do not fit the processor's cache.
+    parts = [_read(images[start : start + _AT_A_TIME]) for start in range(0, len(images), _AT_A_TIME)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _read(images: npt.NDArray[np.float32]) -> pd.DataFrame:
     values = images[:, 0].astype(np.float64)
     scene = _Scene.of(values)
     ring = _read_ring(scene)
