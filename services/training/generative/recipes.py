@@ -165,8 +165,8 @@ _ALL = (
             },
         },
         fits={
-            "vae": Fit(steps=3500, batch=8, learning_rate=2e-3, ema=0.995),
-            "unet": Fit(steps=5000, batch=24, learning_rate=1.5e-3),
+            "vae": Fit(steps=2000, batch=8, learning_rate=2e-3, ema=0.99),
+            "unet": Fit(steps=4000, batch=24, learning_rate=2e-3),
         },
         diffusion={
             "schedule": "scaled-linear",
