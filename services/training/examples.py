@@ -43,7 +43,7 @@ def draw_examples(
     images, masks, rows = [], [], []
     for patient in range(patients):
         check()
-        records = list(draw_records(recipe.kind, "null", patient, _ROLES * seed + role, DRAWN_AT))
+        records = list(draw_records(recipe.kind, recipe.world, patient, _ROLES * seed + role, DRAWN_AT))
         images.append(to_model(np.stack([record.image for record in records]), PIXELS))
         masks.append(resize_masks(np.stack([record.mask for record in records]), PIXELS.height, PIXELS.width))
         rows += [record.row for record in records]

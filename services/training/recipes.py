@@ -1,7 +1,8 @@
 """What the platform can train: one declared recipe a model of the zoo.
 
-Every recipe learns from phantoms of the *null* world, in which contrast and prevalence do not depend on a group: the
-model has no group trick to learn, and a gap that an audit then finds in the planted world is the planted one. Training,
+Recipes learn from phantoms of the *null* world, in which contrast and prevalence do not depend on a group: the
+model has no group trick to learn, and a gap that an audit then finds in the planted world is the planted one. One does
+not: what tells races apart in a pelvis exists in the planted world only. Training,
 validation and held-out patients come from three different seeds, so that no patient is in two of them.
 """
 
@@ -15,13 +16,17 @@ from typing import Any, Literal
 
 from services.errors import NotFound
 from services.maths.phantoms import LABELS
-from services.maths.phantoms.worlds import Kind
+from services.maths.phantoms.worlds import RACES, Kind
 from services.maths.pixels import PixelSpec
 
 Task = Literal["classification", "attribute-classification", "segmentation", "reconstruction"]
 
 PIXELS = PixelSpec(channels=1, height=64, width=64)
-MODALITIES: Mapping[str, str] = {"chest": "chest-radiograph", "brain": "brain-flair"}
+MODALITIES: Mapping[str, str] = {
+    "chest": "chest-radiograph",
+    "brain": "brain-flair",
+    "pelvis": "pelvis-radiograph",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Recipe:
     batch: int = 64
     learning_rate: float = 2e-3
     seed: int = 1
+    world: str = "null"
 
     @property
     def score(self) -> str:
@@ -49,8 +55,9 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """sha256 of the recipe's canonical JSON."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """sha256 of the recipe's canonical JSON; the usual world is not named in it, so that old digests stay."""
+        told = {key: value for key, value in asdict(self).items() if (key, value) != ("world", "null")}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _resnet(outputs: int) -> dict[str, int]:
@@ -82,6 +89,18 @@ _ALL = (
         label_column="sex",
         patients=1000,
         epochs=8,
+    ),
+    Recipe(
+        "pelvis-race-classifier",
+        "attribute-classification",
+        "pelvis",
+        "resnet18",
+        _resnet(len(RACES)),
+        RACES,
+        label_column="race",
+        patients=1000,
+        epochs=8,
+        world="planted",
     ),
     Recipe(
         "tumour-type-classifier",
