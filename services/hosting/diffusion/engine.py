@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ class Engine:
 
     def __init__(
         self,
-        denoisers: Mapping[Hashable, Denoiser],
+        denoisers: Mapping[Any, Denoiser],
         *,
         batch: int,
         threads: int = 1,

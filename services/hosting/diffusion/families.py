@@ -140,7 +140,7 @@ class SuperResolution(_Sampled):
         assert spec is not None and factor is not None
         values = torch.from_numpy(np.array(image, np.float32))[None] * (spec.high - spec.low) + spec.low
         large = functional.interpolate(values, scale_factor=factor, mode="bicubic", align_corners=False)
-        return large[0].to(self._placement.device)
+        return large[0].clamp(spec.low, spec.high).to(self._placement.device)
 
     def null(self, condition: Condition) -> Condition:
         raise InvalidInput(
@@ -181,16 +181,18 @@ class TextToImage(_Sampled):
         assert spec is not None
         factor = model.latent_factor
         self.shape: Shape = (model.unet.config.in_channels, spec.height // factor, spec.width // factor)
+        self.image: Shape = (spec.channels, spec.height, spec.width)
 
     def canvas(self, condition: Condition) -> Shape:
         return self.shape
 
-    def tokens(self, prompt: str, *, field: str) -> int:
-        """How many tokens of the encoder's limit are left. InvalidInput PROMPT_TOO_LONG where fewer than none."""
-        return int(self._model.text.tokens([prompt], field=field).shape[1])
+    def check(self, prompt: str, *, field: str) -> None:
+        """InvalidInput PROMPT_TOO_LONG with the prompt's number of tokens and the encoder's limit."""
+        self._model.text.tokens([prompt], field=field)
 
     @property
     def limit(self) -> int:
+        """Tokens of a prompt at most."""
         return int(self._model.text.limit)
 
     def embed(self, prompt: str) -> torch.Tensor:
@@ -200,6 +202,16 @@ class TextToImage(_Sampled):
                 self._encoded.pop(next(iter(self._encoded)))
             self._encoded[prompt] = self._model.text.encode(self._model.text.tokens([prompt]))[0].float()
         return self._encoded[prompt]
+
+    def condition(self, prompt: str, planes: np.ndarray | None = None) -> Condition:
+        """A prompt and, for a control branch, label planes (P, H, W)."""
+        return Condition(self.embed(prompt), None if planes is None else self._hint(planes))
+
+    def _hint(self, planes: np.ndarray) -> torch.Tensor:
+        """(3, H, W) in [0, 1]: labels over the highest one, planes as the picture shows them: ED, ES and ED again."""
+        highest = max(len(self.record.mask_labels) - 1, 1)
+        shown = np.asarray(planes, np.float32)[[0, min(1, len(planes) - 1), 0]] / highest
+        return torch.from_numpy(np.ascontiguousarray(shown)).to(self._placement.device)
 
     def null(self, condition: Condition) -> Condition:
         return Condition(self.embed(""), condition.hint)

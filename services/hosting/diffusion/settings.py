@@ -26,7 +26,6 @@ class DiffusionSettings(HostSettings):
     """torch.compile; auto: on an accelerator, where the first call then takes a minute."""
     most_waiting: int = Field(default=256, ge=1)
     """Images that may be in work or wait, of callers who wait; more are refused."""
-    default_steps: int = Field(default=20, ge=1)
     most_steps: int = Field(default=1000, ge=1)
 
 

@@ -1,0 +1,144 @@
+"""All sampled models of an application: loaded once, listed, and asked by name. No Ray in here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from services.adapters.weights import DirectoryRegistry, ModelRecord
+from services.errors import InvalidInput, NotFound
+from services.hosting.diffusion.engine import Engine, Event, OnCall
+from services.hosting.diffusion.families import ClassToImage, Condition, Denoiser, SuperResolution, TextToImage
+from services.hosting.diffusion.loading import Loader
+from services.hosting.diffusion.rows import Order
+from services.hosting.diffusion.sampling import DEFAULT_SAMPLER, diffusion_of, plan_of
+from services.hosting.diffusion.settings import DiffusionSettings, place
+from services.maths.diffusion.plans import SAMPLERS, Plan
+
+MASK_PHASES = ("ED", "ES")  # the planes of a mask for three channels, which show ED, ES and ED
+
+
+class DiffusionHost:
+    """The models of ``tasks`` and the engine that samples them."""
+
+    def __init__(
+        self,
+        settings: DiffusionSettings,
+        tasks: Collection[str],
+        *,
+        on_call: OnCall = lambda model, rows, padded, seconds: None,
+    ) -> None:
+        registry = DirectoryRegistry(settings.registries)
+        self.settings = settings
+        self.placement = place(settings)
+        self._records = [record for record in registry.models() if record.task in tasks]
+        loader = Loader(registry, self.placement)
+        self._denoisers: dict[tuple[str, str], Denoiser] = {
+            _key(record): loader.open(record) for record in self._records
+        }
+        self.engine = Engine(
+            self._denoisers,
+            batch=self.placement.batch,
+            threads=self.placement.threads,
+            most_waiting=settings.most_waiting,
+            on_call=on_call,
+        )
+
+    async def warm_up(self) -> None:
+        """Sample one step of every model, so that no caller pays for first use."""
+        for record in self._records:
+            orders = [Order(await self.any_condition(record), self.plan(record, DEFAULT_SAMPLER, 1), seed=0)]
+            await self.images(record, orders)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def catalogue(self) -> list[dict[str, Any]]:
+        """Every served version as plain data, with its digest, the name of its output and what it can be asked."""
+        return [self._entry(record) for record in self._records]
+
+    def find(self, model: str, version: str = "", *, field: str = "model") -> ModelRecord:
+        """The served record; without a version, the highest."""
+        name = model.removeprefix("models/")
+        matching = [record for record in self._records if record.name == name and version in ("", record.version)]
+        if not matching:
+            wanted = f"{name[:64]!r} version {version[:16]}" if version else repr(name[:64])
+            raise NotFound(f"no model {wanted} is served here", field=field, reason="MODEL_NOT_FOUND")
+        return matching[-1]
+
+    def denoiser(self, record: ModelRecord) -> Any:
+        """The loaded model; what it is follows from the record's task."""
+        return self._denoisers[_key(record)]
+
+    def plan(self, record: ModelRecord, sampler: str, steps: int) -> Plan:
+        return plan_of(self.denoiser(record).parameterisation.schedule, sampler, steps)
+
+    def batch_shape(self, record: ModelRecord) -> list[int]:
+        """Shape of every call of the model's network."""
+        return [self.placement.batch, *self.denoiser(record).shape]
+
+    def sample(
+        self, record: ModelRecord, orders: Sequence[Order], *, background: bool = False
+    ) -> AsyncGenerator[Event, None]:
+        """See :meth:`Engine.sample`."""
+        return self.engine.sample(_key(record), orders, background=background)
+
+    async def images(self, record: ModelRecord, orders: Sequence[Order], *, background: bool = False) -> np.ndarray:
+        """(N, C, H, W) canonical pixels in the orders' order."""
+        done: dict[int, np.ndarray] = {}
+        tagged = [_tagged(order, place) for place, order in enumerate(orders)]
+        async with aclosing(self.sample(record, tagged, background=background)) as events:
+            async for event in events:
+                if event.done and event.pixels is not None:
+                    done[event.tag] = event.pixels
+        return np.stack([done[place] for place in range(len(orders))])
+
+    async def any_condition(self, record: ModelRecord) -> Condition:
+        """A condition that the model takes, whatever it shows."""
+        denoiser = self.denoiser(record)
+        if isinstance(denoiser, ClassToImage):
+            vector = np.full(sum(attribute.places for attribute in record.attributes()), np.nan, np.float32)
+            return Condition(await self.engine.run(denoiser.embed, vector))
+        if isinstance(denoiser, SuperResolution):
+            spec, factor = record.output, record.factor
+            assert spec is not None and factor is not None
+            small = np.zeros((spec.channels, spec.height // factor, spec.width // factor), np.float32)
+            return Condition(hint=await self.engine.run(denoiser.enlarge, small))
+        assert isinstance(denoiser, TextToImage)
+        planes = np.zeros((len(MASK_PHASES), *denoiser.image[1:]), np.uint8) if record.mask_labels else None
+        return await self.engine.run(denoiser.condition, "", planes)
+
+    def _entry(self, record: ModelRecord) -> dict[str, Any]:
+        denoiser = self.denoiser(record)
+        diffusion = diffusion_of(record)
+        return {
+            **record.model_dump(mode="json"),
+            "digest": record.digest,
+            "output_name": "image",
+            "samplers": [DEFAULT_SAMPLER, *(name for name in SAMPLERS if name != DEFAULT_SAMPLER)],
+            "guidable": diffusion.null_condition,
+            "prompt_tokens": denoiser.limit if isinstance(denoiser, TextToImage) else 0,
+            "mask_phases": list(MASK_PHASES) if record.mask_labels else [],
+        }
+
+
+def check_task(record: ModelRecord, tasks: Collection[str], *, field: str = "model") -> None:
+    """InvalidInput MODEL_TASK_MISMATCH unless the model's task is one of ``tasks``."""
+    if record.task not in tasks:
+        raise InvalidInput(
+            f"{record.name} is a {record.task} model; {field} takes {' or '.join(tasks)}",
+            field=field,
+            reason="MODEL_TASK_MISMATCH",
+        )
+
+
+def _tagged(order: Order, tag: int) -> Order:
+    return replace(order, tag=tag)
+
+
+def _key(record: ModelRecord) -> tuple[str, str]:
+    return record.name, record.version
