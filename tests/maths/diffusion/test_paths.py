@@ -16,6 +16,10 @@ class TestEveryPath:
         path = embedding_path(source, target, 180, kind=kind)
         assert path.shape == (180, 512) and path.dtype == torch.float32
         assert torch.equal(path[0], source) and torch.equal(path[-1], target)
+        # In float64 there are no spare digits to round away, so exact ends are no accident of float32.
+        fine = normal(2, 512, seed=3, dtype=torch.float64)
+        path = embedding_path(fine[0], fine[1], 180, kind=kind)
+        assert torch.equal(path[0], fine[0]) and torch.equal(path[-1], fine[1])
 
     def test_way_back_is_the_way_there_reversed(self, kind):
         source, target = ends()
