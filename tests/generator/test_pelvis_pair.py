@@ -27,13 +27,6 @@ from services.maths.phantoms.pelvis_reader import read_pelvis
 
 ZOO = Path(__file__).parents[2] / "deploy" / "zoo"
 STEPS = 14
-SPREADS = {
-    "inter_acetabular_distance": pelvis.DISTANCE_SPREAD,
-    "neck_shaft_angle": pelvis.ANGLE_SPREAD,
-    "cortical_thickness": pelvis.CORTEX_SPREAD,
-    "ring_eccentricity": pelvis.RING_SPREAD,
-    "foramen_eccentricity": pelvis.FORAMEN_SPREAD,
-}
 NULL_FEATURES = ("ring_eccentricity", "foramen_eccentricity")
 PATIENTS = 64
 # More patients where the tolerance is tight; the differences are paired, so a few dozen already say a lot.
@@ -105,7 +98,7 @@ def test_the_planted_effect_comes_back_within_15_percent(ends):
 def test_features_without_an_effect_stay(ends):
     white, black = ends
     for feature in NULL_FEATURES:
-        effect = (black[feature] - white[feature]).mean() / SPREADS[feature]
+        effect = (black[feature] - white[feature]).mean() / pelvis.PELVIS_SPREADS[feature]
         assert abs(effect) < 0.1, f"{feature} moved by {effect:.2f} SD"
 
 
@@ -153,4 +146,4 @@ def test_guidance_exaggerates_and_the_minority_side_more(studio, ends):
 def test_other_noise_is_another_patient(studio):
     white = studio.read(race="White", patients=32)
     for feature in ("inter_acetabular_distance", "neck_shaft_angle"):
-        assert white[feature].std() > 0.5 * SPREADS[feature]
+        assert white[feature].std() > 0.5 * pelvis.PELVIS_SPREADS[feature]

@@ -31,6 +31,13 @@ ANGLE, ANGLE_SPREAD = 130.0, 6.0
 CORTEX, CORTEX_SPREAD = 0.028, 0.005
 RING, RING_SPREAD = {"Female": 1.32, "Male": 1.06}, 0.045
 FORAMEN, FORAMEN_SPREAD = 1.25, 0.10
+PELVIS_SPREADS = {
+    "inter_acetabular_distance": DISTANCE_SPREAD,
+    "neck_shaft_angle": ANGLE_SPREAD,
+    "cortical_thickness": CORTEX_SPREAD,
+    "ring_eccentricity": RING_SPREAD,
+    "foramen_eccentricity": FORAMEN_SPREAD,
+}
 # What the planted world adds for race Black, and the chance of each of four steps of osteoarthritis.
 PLANTED_SHIFTS = {"inter_acetabular_distance": -0.05, "neck_shaft_angle": -7.0, "cortical_thickness": 0.006}
 STEP_CHANCE, STEP_CHANCE_RAISED = 0.30, 0.60

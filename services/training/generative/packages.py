@@ -96,8 +96,13 @@ def _fresh(registry: Path, recipe: GenerativeRecipe, version: str) -> Path:
     return folder
 
 
-def _describe(folder: Path, recipe: GenerativeRecipe, version: str, **stated: Any) -> ModelRecord:
-    """Write model.yaml last and by rename, checked by the class that the hosts read it with."""
+def _describe(
+    folder: Path, recipe: GenerativeRecipe, version: str, *, seen: Mapping[str, Any] | None = None, **stated: Any
+) -> ModelRecord:
+    """Write model.yaml last and by rename, checked by the class that the hosts read it with.
+
+    ``seen`` is what the model saw, for reports: ``shares`` of levels and ``spreads`` of features within groups.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("model.yaml"))
     pixels = asdict(spec(recipe.channels, recipe.size))
     small = asdict(spec(recipe.channels, recipe.size // recipe.factor))
@@ -120,6 +125,7 @@ def _describe(folder: Path, recipe: GenerativeRecipe, version: str, **stated: An
                 "organs": list(recipe.kinds),
                 "patients": recipe.patients,
                 "seed": recipe.seed,
+                **(seen or {}),
             },
             "files": {
                 path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file
@@ -19,6 +20,7 @@ from services.maths.diffusion.parameterisation import Parameterisation
 from services.maths.diffusion.schedules import cosine_schedule, scaled_linear_schedule
 from services.maths.networks.diffusion_unet import DiffusionUNet
 from services.maths.phantoms.captions import compose, random_attributes
+from services.maths.phantoms.pelvis import PELVIS_SPREADS
 from services.training.generative.autoencoder import Autoencoder, encoded, reconstruction_loss
 from services.training.generative.captioned import Captioned, captioned
 from services.training.generative.class_to_image import denoising_loss, vectors
@@ -92,7 +94,20 @@ def _class_to_image(shop: Workshop) -> None:
     known = vectors(recipe.conditions, pictures.table)
     batch = recipe.fits["network"].batch
     loss = denoising_loss(network, scalings(recipe), pictures.pixels, known, recipe.conditions, batch=batch)
-    _publish_unet(shop, shop.fit("network", network, loss))
+    seen = {"shares": level_shares(recipe, pictures.table), "spreads": dict(PELVIS_SPREADS)}
+    _publish_unet(shop, shop.fit("network", network, loss), seen)
+
+
+def level_shares(recipe: GenerativeRecipe, table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The share of images with each level of each named attribute, of those that have one."""
+    named = (attribute for attribute in recipe.conditions if attribute.levels)
+    return {
+        attribute.name: {
+            level: round(float((table[attribute.name] == level).sum() / table[attribute.name].notna().sum()), 4)
+            for level in attribute.levels
+        }
+        for attribute in named
+    }
 
 
 def _super_resolution(shop: Workshop) -> None:
@@ -104,9 +119,11 @@ def _super_resolution(shop: Workshop) -> None:
     _publish_unet(shop, shop.fit("network", network, loss))
 
 
-def _publish_unet(shop: Workshop, state: State) -> None:
+def _publish_unet(shop: Workshop, state: State, seen: Mapping[str, Any] | None = None) -> None:
     architecture = {key: _plain(value) for key, value in shop.recipe.parts["network"].items()}
-    write_network(shop.registry, shop.recipe, shop.version, state, family="diffusion-unet", architecture=architecture)
+    write_network(
+        shop.registry, shop.recipe, shop.version, state, family="diffusion-unet", architecture=architecture, seen=seen
+    )
 
 
 def _clip(shop: Workshop) -> None:

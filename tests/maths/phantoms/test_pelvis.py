@@ -6,23 +6,8 @@ import numpy as np
 import pytest
 
 from services.maths.phantoms import draw_cohort
-from services.maths.phantoms.pelvis import (
-    ANGLE_SPREAD,
-    CORTEX_SPREAD,
-    DISTANCE_SPREAD,
-    FORAMEN_SPREAD,
-    PLANTED_SHIFTS,
-    RING_SPREAD,
-)
+from services.maths.phantoms.pelvis import PELVIS_SPREADS, PLANTED_SHIFTS
 from services.maths.phantoms.pelvis_reader import PELVIS_FEATURES, read_pelvis
-
-SPREADS = {
-    "inter_acetabular_distance": DISTANCE_SPREAD,
-    "neck_shaft_angle": ANGLE_SPREAD,
-    "cortical_thickness": CORTEX_SPREAD,
-    "ring_eccentricity": RING_SPREAD,
-    "foramen_eccentricity": FORAMEN_SPREAD,
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +27,7 @@ def test_every_feature_reads_back_without_bias_at_every_size(size):
     fold = 128 // size
     images = cohort.images.reshape(-1, 1, size, fold, size, fold).mean(axis=(3, 5)).astype(np.float32)
     read = read_pelvis(images)
-    for feature, spread in SPREADS.items():
+    for feature, spread in PELVIS_SPREADS.items():
         error = read[feature] - cohort.table[feature]
         assert abs(error.mean()) < 0.35 * spread, feature
         assert error.std() < 0.55 * spread, feature
@@ -60,7 +45,7 @@ def test_exposure_does_not_move_a_feature():
 
 
 def test_the_planted_world_shifts_three_features_of_one_race_and_leaves_two(worlds):
-    for feature, spread in SPREADS.items():
+    for feature, spread in PELVIS_SPREADS.items():
         shift = PLANTED_SHIFTS.get(feature, 0.0)
         assert _gap(*worlds["planted"], feature) == pytest.approx(shift, abs=0.45 * spread), feature
         for world in ("null", "confounded"):
