@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
+from services.maths.phantoms.cardiac_readers import read_cardiac
+from services.maths.phantoms.pelvis_reader import read_pelvis
 from services.maths.phantoms.worlds import Kind
 
 Images = npt.NDArray[np.float32]
@@ -17,19 +19,24 @@ Doubles = npt.NDArray[np.float64]
 
 
 def read_features(kind: Kind, images: Images, masks: npt.NDArray[np.uint8] | None = None) -> pd.DataFrame:
-    """One row an image of (N, 1, S, S) in [0, 1]; the brain needs its masks (N, S, S).
+    """One row an image of (N, C, S, S) in [0, 1]; the brain needs its masks (N, S, S).
 
     Chest: heart_ratio (heart width over thorax width), mediastinum_half_width (canvas units), base_asymmetry
     (difference in density of the two costophrenic angles), rim_density (the darker lateral apex less the clear lung).
     Brain: tumour_area (share of the image), tumour_contrast (mean of the lesion over the mean of the rest of the brain,
     less 1), core_contrast (mean of the innermost lesion over that of its rim, less 1); NaN without a lesion.
+    Pelvis and heart: as :func:`pelvis_reader.read_pelvis` and :func:`cardiac_readers.read_cardiac` say.
 
     Raises ValueError for an unknown kind, or for brains without masks.
     """
+    if kind == "pelvis":
+        return read_pelvis(images)
+    if kind == "cardiac":
+        return pd.DataFrame([read_cardiac(image) for image in images])
     if kind == "chest":
         return pd.DataFrame([_read_chest(image[0].astype(np.float64)) for image in images])
     if kind != "brain":
-        raise ValueError(f"kind must be chest or brain, not {kind!r}")
+        raise ValueError(f"kind must be one of chest, brain, pelvis, cardiac, not {kind!r}")
     if masks is None or len(masks) != len(images):
         raise ValueError("reading brain phantoms needs one mask an image")
     return pd.DataFrame(

@@ -13,7 +13,7 @@ from services.maths.phantoms.worlds import CONFOUNDED_PREVALENCE, PLANTED_CONTRA
 SIZE = 32  # truth does not depend on the number of pixels
 
 
-@pytest.fixture(scope="module", params=["chest", "brain"])
+@pytest.fixture(scope="module", params=["chest", "brain", "cardiac"])
 def kind(request):
     return request.param
 
@@ -24,18 +24,19 @@ def worlds(kind):
 
 
 def strength_columns(kind):
-    return [f"strength_{name}" for name in (LABELS["chest"] if kind == "chest" else ["tumour"])]
+    return [f"strength_{name}" for name in (["tumour"] if kind == "brain" else LABELS[kind])]
 
 
 def test_images_and_masks_have_the_promised_form(kind, worlds):
     cohort = worlds["null"]
-    assert cohort.images.shape == (len(cohort.table), 1, SIZE, SIZE)
+    assert cohort.images.shape == (len(cohort.table), 3 if kind == "cardiac" else 1, SIZE, SIZE)
     assert cohort.images.dtype == np.float32
     assert cohort.images.min() >= 0
     assert cohort.images.max() <= 1
     assert cohort.masks.shape == (len(cohort.table), SIZE, SIZE)
     assert cohort.masks.dtype == np.uint8
-    assert set(np.unique(cohort.masks)) == ({0} if kind == "chest" else {0, 1})
+    assert set(np.unique(cohort.masks)) == {"chest": {0}, "brain": {0, 1}, "cardiac": {0, 1, 2, 3}}[kind]
+    assert (cohort.es_masks is not None) == (kind == "cardiac")
 
 
 def test_the_same_arguments_give_the_same_bits(kind):
@@ -105,7 +106,7 @@ def test_the_planted_world_scales_the_contrast_of_women_by_the_stated_factor_and
 
 def test_the_confounded_world_changes_prevalence_and_not_contrast(kind, worlds):
     null, confounded = worlds["null"].table, worlds["confounded"].table
-    labels = list(LABELS[kind]) if kind == "chest" else ["glioblastoma"]
+    labels = ["glioblastoma"] if kind == "brain" else list(LABELS[kind])
     women = null["sex"] == "Female"
     ratio = confounded[labels][women].mean().mean() / null[labels][women].mean().mean()
     assert ratio == pytest.approx(CONFOUNDED_PREVALENCE, abs=0.1)
