@@ -26,7 +26,9 @@ class Parameterisation:
     all there is and says nothing about the image.
     """
 
-    def __init__(self, prediction: Prediction, schedule: NoiseSchedule, *, least_snr_weight: float | None = None) -> None:
+    def __init__(
+        self, prediction: Prediction, schedule: NoiseSchedule, *, least_snr_weight: float | None = None
+    ) -> None:
         if prediction not in PREDICTIONS:
             raise ValueError(f"prediction must be one of {', '.join(PREDICTIONS)}, not {prediction!r}")
         if prediction == "epsilon" and schedule.alphas_bar[-1] == 0.0:
