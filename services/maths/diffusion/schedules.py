@@ -66,7 +66,7 @@ def scaled_linear_schedule(
 
 
 def _from_betas(betas: Doubles, zero_terminal_snr: bool) -> NoiseSchedule:
-    alphas_bar = np.cumprod(1.0 - betas)
+    alphas_bar: Doubles = np.cumprod(1.0 - betas, dtype=np.float64)
     return NoiseSchedule(_rescaled(alphas_bar) if zero_terminal_snr else alphas_bar)
 
 
