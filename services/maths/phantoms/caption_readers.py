@@ -32,7 +32,8 @@ _FAILING_RATIO = 0.715
 _RING_READS_WIDER = 0.006
 _ENLARGED_HEART = 0.507
 _EFFUSION = 0.47
-_DARK_CORE = 0.70
+_DARK_CORE = 0.89
+_FAINT = 0.2
 _SEVERE = 2.0
 _TEMPLATE_PATIENTS, _TEMPLATE_SEED, _TEMPLATE_SIZE = 6, 2024, 32
 
@@ -91,7 +92,7 @@ def _brains(images: Images) -> list[Attributes]:
     rows: list[Attributes] = []
     for image in images:
         lesion = read_lesion(image.mean(axis=0))
-        if lesion is None:
+        if lesion is None or lesion.excess < _FAINT:
             rows.append({"lesion": None, "hemisphere": None})
             continue
         core = "necrotic" if lesion.core < _DARK_CORE else "homogeneous"

@@ -209,7 +209,10 @@ def _chest_truth(row: Mapping[str, Any]) -> dict[str, str | None]:
 def _brain_truth(row: Mapping[str, Any]) -> dict[str, str | None]:
     strength = row["strength_tumour"]
     shown = strength >= 0.6
-    lesion = _between(row["necrosis"] * strength, 0.0, 0.5, ("homogeneous", "necrotic"))
+    depth = row["necrosis"] * strength
+    lesion = _between(depth, 0.0, 0.5, ("homogeneous", "necrotic"))
+    if depth > 0 and row["tumour_radius"] < 0.125:  # a core of less than two of a generator's pixels does not show
+        lesion = None
     return {"lesion": lesion if shown else None, "hemisphere": row["tumour_side"] if shown else None}
 
 

@@ -97,9 +97,11 @@ def test_a_row_is_captioned_by_what_its_picture_shows(kind):
 
 
 def test_a_necrosis_that_hardly_shows_is_not_named():
-    row = {"strength_tumour": 1.0, "necrosis": 0.25, "tumour_side": "left"}
+    row = {"strength_tumour": 1.0, "necrosis": 0.25, "tumour_side": "left", "tumour_radius": 0.15}
     assert attributes_of("brain", row) == {"lesion": None, "hemisphere": "left"}
     assert caption("brain", row).endswith("showing a lesion in the left hemisphere")
+    assert attributes_of("brain", row | {"necrosis": 0.9})["lesion"] == "necrotic"
+    assert attributes_of("brain", row | {"necrosis": 0.9, "tumour_radius": 0.1})["lesion"] is None
     assert attributes_of("brain", row | {"strength_tumour": 0.0}) == {"lesion": None, "hemisphere": None}
 
 
