@@ -60,7 +60,7 @@ def fitted(text: str, size: int, room: float, *, bold: bool = False) -> str:
 
 def strip_height(width: int) -> int:
     """Height of the strip below a picture of ``width`` pixels: legible on a phone, never more than it needs."""
-    return max(20, min(56, round(width * 0.0625))) // 2 * 2
+    return max(20, min(44, round(width * 0.0625))) // 2 * 2
 
 
 def strip(width: int, caption: str = "") -> Picture:
