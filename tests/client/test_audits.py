@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 from evenhand import AsyncClient, AuditSpec, Pipeline, classify, degrade, reconstruct
-from evenhand.audits import write_whole
+from evenhand.artifacts import write_whole
 from evenhand.calls import Retry
 from evenhand.client import Client
 from evenhand.errors import IncompleteStream, InvalidInput, NotFound

@@ -1,4 +1,4 @@
-"""Evenhand: serve medical-image models and audit them for subgroup fairness."""
+"""Evenhand: serve medical-image models, make synthetic images, and audit models for subgroup fairness."""
 
 from importlib import import_module
 from pkgutil import extend_path
@@ -14,6 +14,7 @@ __all__ = [
     "AuditSpec",
     "Client",
     "EvenhandError",
+    "GeneratedImage",
     "Pipeline",
     "Retry",
     "classify",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from evenhand.calls import Retry
     from evenhand.client import AsyncClient, Client
     from evenhand.errors import EvenhandError
+    from evenhand.pictures import GeneratedImage
     from evenhand.reports import AuditReport
     from evenhand.spec import AuditSpec, Pipeline, classify, degrade, reconstruct, segment
 
@@ -35,6 +37,7 @@ _HOMES = {
     "AuditSpec": "spec",
     "Client": "client",
     "EvenhandError": "errors",
+    "GeneratedImage": "pictures",
     "Pipeline": "spec",
     "Retry": "calls",
     "classify": "spec",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +12,9 @@ import pandas as pd
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
 
+from evenhand.artifacts import Artifact, artifacts_of, read_stream, write_whole
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2, plan_pb2
-from evenhand.calls import Caller, Flow, Sleep, new_request_id, resource_name
-from evenhand.errors import IncompleteStream, Unavailable
+from evenhand.calls import Caller, Flow, new_request_id, resource_name
 from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
 from evenhand.plans import AuditPlan
@@ -60,62 +57,10 @@ class AuditCalls:
         return self._caller.delete(f"{SERVICE}/DeleteAudit", request, empty_pb2.Empty)
 
     def artifact(self, name: str, filename: str) -> Flow[bytes]:
-        """One artifact's bytes, checked against the sha256 that the stream ends with.
-
-        A stream that breaks is begun again a few times.
-
-        Raises:
-            IncompleteStream: it ended without its sha256, or the bytes have another one.
-        """
+        """One artifact's bytes; see :func:`evenhand.artifacts.read_stream`."""
         request = audit_service_pb2.ReadArtifactRequest(name=resource_name("audits", name), filename=filename)
-        caller = self._caller
-        for attempt in range(caller.retry.attempts):
-            received = _Received(filename)
-            try:
-                method = f"{SERVICE}/ReadArtifact"
-                yield from caller.download(method, request, audit_service_pb2.ReadArtifactResponse, received.take)
-                return received.whole()
-            except Unavailable as error:
-                delay = caller.retry.delay(attempt, error, caller.rng)
-                if delay is None or not caller.budget.spend():
-                    if received.count:
-                        raise IncompleteStream(f"the stream broke: {error.message}", field=filename) from error
-                    raise
-                yield Sleep(delay)
-        raise AssertionError("the last attempt returns or raises")
-
-
-class _Received:
-    """The pieces of one artifact so far."""
-
-    def __init__(self, filename: str) -> None:
-        self._filename = filename
-        self._buffer = io.BytesIO()
-        self._sha256 = ""
-        self.count = 0
-
-    def take(self, reply: audit_service_pb2.ReadArtifactResponse) -> None:
-        self.count += 1
-        self._buffer.write(reply.data)
-        self._sha256 = reply.sha256
-
-    def whole(self) -> bytes:
-        data = self._buffer.getvalue()
-        if not self._sha256:
-            raise IncompleteStream("the stream ended without its sha256", field=self._filename)
-        if hashlib.sha256(data).hexdigest() != self._sha256:
-            raise IncompleteStream("the bytes have another sha256 than the stream promised", field=self._filename)
-        return data
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A file that an audit left in the object store."""
-
-    filename: str
-    sha256: str
-    bytes: int
-    media_type: str
+        reply = audit_service_pb2.ReadArtifactResponse
+        return read_stream(self._caller, f"{SERVICE}/ReadArtifact", request, reply, filename)
 
 
 class AuditState:
@@ -143,7 +88,7 @@ class AuditState:
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        return tuple(Artifact(a.filename, a.sha256, a.bytes, a.media_type) for a in self.proto.artifacts)
+        return artifacts_of(self.proto)
 
     @property
     def create_time(self) -> datetime | None:
@@ -236,18 +181,6 @@ class AsyncAudit(AuditState):
     async def quality(self) -> pd.DataFrame:
         """One row per record × pipeline × metric."""
         return pd.read_parquet(io.BytesIO(await self.read("quality.parquet")))
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write beside, then rename: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 class Audits:

@@ -16,9 +16,12 @@ from evenhand.audits import AsyncAudit, AsyncAudits, Audit, Audits, unpacked_aud
 from evenhand.calls import Caller, Flow, Retry
 from evenhand.cohorts import AsyncCohorts, Cohorts, unpacked_cohort
 from evenhand.connection import AsyncConnection, Connection, Target
+from evenhand.counterfactuals import AsyncCounterfactuals, Counterfactuals
+from evenhand.generations import AsyncGenerations, Generations
 from evenhand.models import AsyncModels, Models
 from evenhand.operations import AsyncOperations, Operations
 from evenhand.trainings import AsyncTrainings, Trainings, unpacked_training
+from evenhand.upscalings import AsyncUpscalings, Upscalings
 
 T = TypeVar("T")
 
@@ -52,16 +55,22 @@ class Client:
         self.audits = Audits(self)
         self.operations = Operations(self)
         self.trainings = Trainings(self)
+        self.generations = Generations(self)
+        self.counterfactuals = Counterfactuals(self)
+        self.upscalings = Upscalings(self)
 
     def run(self, flow: Flow[T]) -> T:
         """Run one of the client's flows (see `calls.py`)."""
         return self.connection.run(flow)
 
     def decode(self, packed: any_pb2.Any) -> Any:
-        """The resource in any operation's response: a Cohort, Audit or Training."""
-        return (
-            Audit(self, unpacked_audit(packed)) if packed.TypeName() == "evenhand.audit.v1.Audit" else _decoded(packed)
-        )
+        """The resource in any operation's response: a Cohort, Audit, Training, Generation and so on."""
+        if packed.TypeName() == "evenhand.audit.v1.Audit":
+            return Audit(self, unpacked_audit(packed))
+        for collection in (self.generations, self.counterfactuals, self.upscalings):
+            if packed.Is(collection.calls.kind.resource.DESCRIPTOR):
+                return collection.decode(packed)
+        return _decoded(packed)
 
     def close(self) -> None:
         """Close the connection. Operations go on."""
@@ -94,18 +103,22 @@ class AsyncClient:
         self.audits = AsyncAudits(self)
         self.operations = AsyncOperations(self)
         self.trainings = AsyncTrainings(self)
+        self.generations = AsyncGenerations(self)
+        self.counterfactuals = AsyncCounterfactuals(self)
+        self.upscalings = AsyncUpscalings(self)
 
     async def run(self, flow: Flow[T]) -> T:
         """Run one of the client's flows (see `calls.py`)."""
         return await self.connection.run(flow)
 
     def decode(self, packed: any_pb2.Any) -> Any:
-        """The resource in any operation's response: a Cohort, AsyncAudit or Training."""
-        return (
-            AsyncAudit(self, unpacked_audit(packed))
-            if packed.TypeName() == "evenhand.audit.v1.Audit"
-            else _decoded(packed)
-        )
+        """The resource in any operation's response: a Cohort, AsyncAudit, Training, AsyncGeneration and so on."""
+        if packed.TypeName() == "evenhand.audit.v1.Audit":
+            return AsyncAudit(self, unpacked_audit(packed))
+        for collection in (self.generations, self.counterfactuals, self.upscalings):
+            if packed.Is(collection.calls.kind.resource.DESCRIPTOR):
+                return collection.decode(packed)
+        return _decoded(packed)
 
     async def close(self) -> None:
         """Close the connection. Operations go on."""

@@ -6,18 +6,20 @@ import asyncio
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from evenhand.calls import Download, Flow, Sleep, Step, Together, Unary, Upload
 from evenhand.errors import EvenhandError, error_from_rpc
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 DEFAULT_ADDRESS = "127.0.0.1:8081"
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", -1),  # the server bounds its own replies; a 512x512 stack passes 4 MiB
@@ -125,6 +127,20 @@ class Connection:
                 return [self.run(flow) for flow in step.flows]
         return None
 
+    def stream(
+        self, method: str, request: Message, reply: type[M], timeout_s: float | None
+    ) -> Generator[M, None, None]:
+        """The replies of one call as they come; closing the generator cancels the call."""
+        call: Any = self.channel.unary_stream(f"/{method}", _serialize, reply.FromString)(
+            request, timeout=timeout_s, metadata=self.target.metadata()
+        )
+        try:
+            yield from call
+        except grpc.RpcError as failure:
+            raise error_from_rpc(failure) from None
+        finally:
+            call.cancel()
+
     def close(self) -> None:
         self.channel.close()
 
@@ -183,6 +199,21 @@ class AsyncConnection:
             case Together():
                 return await self._together(step.flows, asyncio.Semaphore(step.limit))
         return None
+
+    async def stream(
+        self, method: str, request: Message, reply: type[M], timeout_s: float | None
+    ) -> AsyncGenerator[M, None]:
+        """The replies of one call as they come; closing the generator cancels the call."""
+        call = self.channel.unary_stream(f"/{method}", _serialize, reply.FromString)(
+            request, timeout=timeout_s, metadata=self._metadata()
+        )
+        try:
+            async for message in call:
+                yield message
+        except grpc.RpcError as failure:
+            raise error_from_rpc(failure) from None
+        finally:
+            call.cancel()
 
     async def _together(self, flows: Sequence[Flow[Any]], room: asyncio.Semaphore) -> list[Any]:
         async def one(flow: Flow[Any]) -> Any:

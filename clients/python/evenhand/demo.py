@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenhand.audits import Audit, write_whole
+from evenhand.artifacts import write_whole
+from evenhand.audits import Audit
 from evenhand.client import Client
 from evenhand.cohorts import Cohort
 from evenhand.errors import NotFound

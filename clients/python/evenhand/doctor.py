@@ -23,9 +23,12 @@ SERVICES = (
     "evenhand.audit.v1.AuditService",
     "evenhand.classification.v1.ClassificationService",
     "evenhand.cohort.v1.CohortService",
+    "evenhand.generation.v1.GenerationService",
     "evenhand.reconstruction.v1.ReconstructionService",
+    "evenhand.resources.v1.ArtifactService",
     "evenhand.resources.v1.ModelService",
     "evenhand.training.v1.TrainingService",
+    "evenhand.upscaling.v1.UpscalingService",
     "google.longrunning.Operations",
     "inference.GRPCInferenceService",
 )

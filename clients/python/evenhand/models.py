@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 SERVICE = "evenhand.resources.v1.ModelService"
 CLASSIFY = "evenhand.classification.v1.ClassificationService/CreateClassification"
 RECONSTRUCT = "evenhand.reconstruction.v1.ReconstructionService/CreateReconstruction"
+INSTEAD = {
+    model_pb2.TASK_TEXT_TO_IMAGE: "generations",
+    model_pb2.TASK_MASK_TO_IMAGE: "generations",
+    model_pb2.TASK_CLASS_TO_IMAGE: "generations",
+    model_pb2.TASK_SUPER_RESOLUTION: "upscalings",
+}
 AT_ONCE = 16  # images of a batch under way from one async client
 
 
@@ -88,6 +94,12 @@ class ModelCalls:
     def infer(self, name: str, source: ImageLike) -> Flow[Prediction]:
         """Nothing is stored, so every image may be sent again after a failure."""
         model = yield from self.get(name)
+        if model.task in INSTEAD:
+            raise InvalidInput(
+                f"{model.name} makes images; use client.{INSTEAD[model.task]}",
+                field="model",
+                reason="MODEL_TASK_MISMATCH",
+            )
         images, batch = image_protos(source)
         if not images:
             raise InvalidInput("the batch has no images", field="image")
@@ -142,7 +154,7 @@ class ModelState:
 
     @property
     def task(self) -> str:
-        """ "reconstruction", "classification", "segmentation" or "attribute-classification"."""
+        """What it does: "reconstruction", "classification", "text-to-image", "super-resolution" and so on."""
         return model_pb2.Task.Name(self.proto.task).removeprefix("TASK_").lower().replace("_", "-")
 
     def to_json(self) -> dict[str, Any]:
@@ -159,6 +171,14 @@ class ModelState:
             "family": proto.family,
             "input": [proto.input.channels, proto.input.height, proto.input.width],
             "labels": list(proto.labels),
+            "conditions": {condition.name: vocabulary(condition) for condition in proto.conditions},
+            "mask_labels": list(proto.mask_labels),
+            "factor": proto.factor or None,
+            "samplers": list(proto.samplers),
+            "default_steps": proto.default_steps or None,
+            "default_guidance": proto.default_guidance_scale or None,
+            "prompt_tokens": proto.prompt_tokens or None,
+            "base": proto.base,
             "thresholds": dict(proto.thresholds),
             "scores": dict(proto.scores),
             "backend": proto.backend,
@@ -168,6 +188,11 @@ class ModelState:
 
     def __repr__(self) -> str:
         return f"<{self.name} version {self.proto.version} {self.task}>"
+
+
+def vocabulary(condition: model_pb2.Condition) -> str:
+    """What an attribute may be, in words: "Female, Male" or "18 to 95"."""
+    return ", ".join(condition.levels) or f"{condition.low:g} to {condition.high:g}"
 
 
 class ModelHandle:

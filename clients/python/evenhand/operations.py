@@ -14,9 +14,11 @@ from evenhand.audit.v1 import audit_service_pb2
 from evenhand.calls import Caller, Flow, Sleep, resource_name
 from evenhand.cohort.v1 import cohort_service_pb2
 from evenhand.errors import Cancelled, DeadlineExceeded, OperationFailed, Unavailable, error_from_status
+from evenhand.generation.v1 import generation_service_pb2
 from evenhand.listing import Listing, api_json
 from evenhand.progress import bar_for
 from evenhand.training.v1 import training_service_pb2
+from evenhand.upscaling.v1 import upscaling_service_pb2
 
 if TYPE_CHECKING:
     from evenhand.client import AsyncClient, Client
@@ -24,16 +26,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SERVICE = "google.longrunning.Operations"
 OUTAGE_S = 120.0  # how long a wait puts up with an absent server: a restart takes some tens of seconds
-_METADATA: tuple[type[Any], ...] = (
-    audit_service_pb2.CreateAuditMetadata,
-    cohort_service_pb2.CreateCohortMetadata,
-    training_service_pb2.CreateTrainingMetadata,
+# Every metadata message with what it counts and the field that names what is being made.
+_METADATA: tuple[tuple[type[Any], str, str], ...] = (
+    (audit_service_pb2.CreateAuditMetadata, "rows", "audit"),
+    (cohort_service_pb2.CreateCohortMetadata, "rows", "cohort"),
+    (generation_service_pb2.CreateCounterfactualMetadata, "frames", "counterfactual"),
+    (generation_service_pb2.CreateGenerationMetadata, "images", "generation"),
+    (training_service_pb2.CreateTrainingMetadata, "epochs", "training"),
+    (upscaling_service_pb2.CreateUpscalingMetadata, "tiles", "upscaling"),
 )
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an operation is. ``eta_s`` is None while unknown; ``unit`` is "rows" or "epochs"."""
+    """How far an operation is. ``eta_s`` is None while unknown; ``unit`` is what ``done`` and ``total`` count."""
 
     stage: str = "queued"
     done: int = 0
@@ -44,38 +50,34 @@ class Progress:
     retries: int = 0
     unit: str = "rows"
     resource: str = ""
+    steps_done: int = 0
+    steps_total: int = 0
 
     @classmethod
     def from_metadata(cls, packed: any_pb2.Any) -> Progress:
         """Read any of the platform's operation metadata messages."""
-        for kind in _METADATA:
+        for kind, unit, resource in _METADATA:
             if packed.Is(kind.DESCRIPTOR):
                 metadata = kind()
                 packed.Unpack(metadata)
-                return cls._from_training(metadata) if hasattr(metadata, "epochs_done") else cls._from_rows(metadata)
+                return cls._read(metadata, unit, resource)
         return cls()
 
     @classmethod
-    def _from_rows(cls, metadata: Any) -> Progress:
+    def _read(cls, metadata: Any, unit: str, resource: str) -> Progress:
+        eta_s = getattr(metadata, "eta_s", -1.0)
         return cls(
             stage=metadata.stage,
-            done=metadata.rows_done,
-            total=metadata.rows_total,
-            per_s=metadata.rows_per_s,
-            eta_s=metadata.eta_s if metadata.eta_s >= 0 else None,
-            refused=getattr(metadata, "rows_refused", 0),
+            done=getattr(metadata, f"{unit}_done"),
+            total=getattr(metadata, f"{unit}_total"),
+            per_s=getattr(metadata, f"{unit}_per_s", 0.0),
+            eta_s=eta_s if eta_s >= 0 else None,
+            refused=getattr(metadata, f"{unit}_refused", 0),
             retries=getattr(metadata, "retries", 0),
-            resource=getattr(metadata, "audit", "") or getattr(metadata, "cohort", ""),
-        )
-
-    @classmethod
-    def _from_training(cls, metadata: Any) -> Progress:
-        return cls(
-            stage=metadata.stage,
-            done=metadata.epochs_done,
-            total=metadata.epochs_total,
-            unit="epochs",
-            resource=metadata.training,
+            unit=unit,
+            resource=getattr(metadata, resource),
+            steps_done=getattr(metadata, "steps_done", 0),
+            steps_total=getattr(metadata, "steps_total", 0),
         )
 
 

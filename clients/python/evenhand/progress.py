@@ -31,11 +31,12 @@ class _OperationBar:
 
     def show(self, progress: OperationProgress) -> None:
         """Redraw; a total of zero means that it is not known yet, and the bar pulses."""
+        steps = progress.steps_total > 0  # they move every moment, images and frames only now and then
         self._drawn.update(
             self._task,
             description=progress.stage or "queued",
-            completed=progress.done,
-            total=progress.total or None,
+            completed=progress.steps_done if steps else progress.done,
+            total=(progress.steps_total if steps else progress.total) or None,
             rate=_rate(progress),
             refused=f"[yellow]{progress.refused} refused" if progress.refused else "",
         )
@@ -43,7 +44,8 @@ class _OperationBar:
 
 def _rate(progress: OperationProgress) -> str:
     speed = f"{progress.per_s:.1f} {progress.unit}/s" if progress.per_s > 0 else ""
-    left = f"{progress.eta_s:.0f} s left" if progress.eta_s is not None and progress.per_s > 0 else ""
+    moves = progress.per_s > 0 or progress.steps_done > 0
+    left = f"{progress.eta_s:.0f} s left" if progress.eta_s is not None and moves else ""
     counted = f"{progress.done}/{progress.total or '?'} {progress.unit}"
     return "  ".join(part for part in (counted, speed, left) if part)
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from evenhand import evidence
-from evenhand.audits import write_whole
+from evenhand.artifacts import write_whole
 from evenhand.commands.audits import print_report
 from evenhand.commands.console import AsJson, ExitCode, err, out, print_fields, print_json
 from evenhand.errors import InvalidInput
