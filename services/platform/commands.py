@@ -16,6 +16,8 @@ phantoms = typer.Typer(help="Write phantom cohorts, whose truth is known.", no_a
 class Kind(StrEnum):
     chest = "chest"
     brain = "brain"
+    pelvis = "pelvis"
+    cardiac = "cardiac"
 
 
 class World(StrEnum):
@@ -32,7 +34,7 @@ def _group() -> None:
 @phantoms.command()
 def write(
     out: Annotated[Path, typer.Option(help="Folder to write into; made if it is not there.", file_okay=False)],
-    kind: Annotated[Kind, typer.Option(help="chest: radiographs as DICOM. brain: FLAIR slices as NIfTI.")] = Kind.chest,
+    kind: Annotated[Kind, typer.Option(help="chest, pelvis: DICOM. brain, cardiac: NIfTI.")] = Kind.chest,
     world: Annotated[World, typer.Option(help="planted: the contrast of findings in women × 0.55.")] = World.null,
     patients: Annotated[int, typer.Option(min=1, help="Patients, with 1 to 4 images each.")] = 600,
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same bytes.")] = 7,

@@ -1,7 +1,8 @@
 """Phantom cohorts as files that look like a hospital's: DICOM or NIfTI images, one CSV and the schema to read it.
 
-``DIR/images/*.dcm`` (chest: Computed Radiography, 16-bit MONOCHROME2) or ``*.nii.gz`` with ``*-mask.nii.gz`` (brain:
-one-slice FLAIR volumes), ``DIR/rows.csv``, ``DIR/schema.yaml`` for ``evenhand cohorts create``, and
+``DIR/images/*.dcm`` (chest and pelvis: Computed Radiography, 16-bit MONOCHROME2) or ``*.nii.gz`` with
+``*-mask.nii.gz`` (brain: one-slice FLAIR volumes; cardiac: one slice at end-diastole and, in the columns image_es and
+mask_es, the same at end-systole), ``DIR/rows.csv``, ``DIR/schema.yaml`` for ``evenhand cohorts create``, and
 ``DIR/truth.parquet``: the planted strengths and exact features, for whoever checks a method. The same arguments write
 the same bytes.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,15 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from services.maths.phantoms import LABELS, PhantomRecord, draw_records
+from services.maths.phantoms.cardiac import BMI_CUTS
 from services.maths.phantoms.worlds import RACES, Kind
 
 FULL_SCALE = 65535
-_FIELD_OF_VIEW_MM = {"chest": 350.0, "brain": 240.0}
+_FIELD_OF_VIEW_MM: Mapping[Kind, float] = {"chest": 350.0, "brain": 240.0, "pelvis": 430.0, "cardiac": 360.0}
+_VIEWS: Mapping[str, tuple[str, str]] = {"chest": ("CHEST", "PA"), "pelvis": ("PELVIS", "AP")}
+_TOLD = ("record_id", "patient_id", "image", "mask", "image_es", "mask_es", "split", "sex", "age", "race")
+_TOLD_OF_KIND: Mapping[str, tuple[str, ...]] = {"pelvis": ("bmi", "laterality", "projection"), "cardiac": ("bmi",)}
+_BMI_CUTS = [cut for cut in BMI_CUTS.values() if math.isfinite(cut)]
 
 
 def write_phantoms(
@@ -43,14 +50,13 @@ def write_phantoms(
     images.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for patient in range(patients):
-        for record in draw_records(kind, world, patient, seed):
-            files = _write_chest(record, f"{world}/{seed}", images) if kind == "chest" else _write_brain(record, images)
-            rows.append(files | record.row)
+        drawn = draw_records(kind, world, patient, seed)
+        rows.extend(_write_images(kind, record, f"{world}/{seed}", images) | record.row for record in drawn)
         on_patient()
     table = pd.DataFrame(rows)
     for label in LABELS[kind]:
         table[label] = table[label].astype("Int8")
-    told = [name for name in table if name in ("image", "mask") or not _is_truth(str(name), kind)]
+    told = [name for name in table if not _is_truth(str(name), kind)]
     table[told].to_csv(folder / "rows.csv", index=False, lineterminator="\n")
     truth = [name for name in table if _is_truth(str(name), kind)]
     table[["record_id", *truth]].to_parquet(folder / "truth.parquet", index=False)
@@ -60,7 +66,8 @@ def write_phantoms(
 
 def schema(kind: Kind) -> dict[str, Any]:
     """The cohort schema of the written table."""
-    masks = {"mask": "mask", "modality": "MR"} if kind == "brain" else {}
+    masks = {} if kind in _VIEWS else {"mask": "mask", "modality": "MR"}
+    bmi = {"name": "bmi", "column": "bmi", "cuts": _BMI_CUTS, "names": list(BMI_CUTS), "assigned_by": "phantom"}
     return {
         "record": "record_id",
         "patient": "patient_id",
@@ -71,25 +78,30 @@ def schema(kind: Kind) -> dict[str, Any]:
             {"name": "sex", "column": "sex", "levels": ["Female", "Male"], "assigned_by": "phantom"},
             {"name": "age", "column": "age", "cuts": [40, 60, 80], "assigned_by": "phantom"},
             {"name": "race", "column": "race", "levels": list(RACES), "assigned_by": "phantom"},
+            *([bmi] if "bmi" in _TOLD_OF_KIND.get(kind, ()) else []),
         ],
         "labels": list(LABELS[kind]),
     }
 
 
 def _is_truth(column: str, kind: Kind) -> bool:
-    told = ("record_id", "patient_id", "image", "mask", "split", "sex", "age", "race", *LABELS[kind])
-    return column not in told
+    return column not in (*_TOLD, *_TOLD_OF_KIND.get(kind, ()), *LABELS[kind])
 
 
-def _write_chest(record: PhantomRecord, cohort: str, images: Path) -> dict[str, str]:
+def _write_images(kind: Kind, record: PhantomRecord, cohort: str, images: Path) -> dict[str, str]:
+    """Columns and the files that they name, relative to the cohort's folder."""
+    return _write_radiograph(kind, record, cohort, images) if kind in _VIEWS else _write_slices(kind, record, images)
+
+
+def _write_radiograph(kind: Kind, record: PhantomRecord, cohort: str, images: Path) -> dict[str, str]:
     path = images / f"{record.row['record_id']}.dcm"
     data = io.BytesIO()
-    chest_dicom(record, cohort).save_as(data, enforce_file_format=True)
+    radiograph_dicom(kind, record, cohort).save_as(data, enforce_file_format=True)
     path.write_bytes(data.getvalue())
     return {"image": f"images/{path.name}"}
 
 
-def chest_dicom(record: PhantomRecord, cohort: str) -> Dataset:
+def radiograph_dicom(kind: Kind, record: PhantomRecord, cohort: str) -> Dataset:
     """A Computed Radiography object whose full 16-bit range is its display window, so that reading it gives it back."""
     row, pixels = record.row, _sixteen_bits(record.image[0])
     meta = FileMetaDataset()
@@ -108,32 +120,35 @@ def chest_dicom(record: PhantomRecord, cohort: str) -> Dataset:
     found.PatientBirthDate = ""
     found.PatientSex = row["sex"][0]
     found.PatientAge = f"{row['age']:03d}Y"
-    found.Modality, found.BodyPartExamined, found.ViewPosition = "CR", "CHEST", "PA"
+    found.Modality, (found.BodyPartExamined, found.ViewPosition) = "CR", _VIEWS[kind]
     found.Manufacturer, found.ImageType = "Evenhand phantoms", ["DERIVED", "PRIMARY"]
     found.PatientOrientation = ["L", "F"]
     found.SamplesPerPixel, found.PhotometricInterpretation = 1, "MONOCHROME2"
     found.Rows, found.Columns = pixels.shape
     found.BitsAllocated, found.BitsStored, found.HighBit, found.PixelRepresentation = 16, 16, 15, 0
-    found.ImagerPixelSpacing = [_FIELD_OF_VIEW_MM["chest"] / len(pixels)] * 2
+    found.ImagerPixelSpacing = [_FIELD_OF_VIEW_MM[kind] / len(pixels)] * 2
     found.RescaleIntercept, found.RescaleSlope, found.RescaleType = 0, 1, "US"
     found.WindowCenter, found.WindowWidth = (FULL_SCALE + 1) / 2, FULL_SCALE + 1
     found.PixelData = pixels.astype("<u2").tobytes()
     return found
 
 
-def _write_brain(record: PhantomRecord, images: Path) -> dict[str, str]:
-    name = record.row["record_id"]
+def _write_slices(kind: Kind, record: PhantomRecord, images: Path) -> dict[str, str]:
     voxels = {"image": _sixteen_bits(record.image[0]), "mask": record.mask}
-    files = {"image": f"{name}.nii.gz", "mask": f"{name}-mask.nii.gz"}
+    if record.es_mask is not None:
+        voxels |= {"image_es": _sixteen_bits(record.image[1]), "mask_es": record.es_mask}
+    endings = {"image": "", "mask": "-mask", "image_es": "-es", "mask_es": "-es-mask"}
+    files = {part: f"{record.row['record_id']}{endings[part]}.nii.gz" for part in voxels}
     for part, filename in files.items():
-        (images / filename).write_bytes(gzip.compress(slice_nifti(voxels[part]).to_bytes(), mtime=0))
+        nifti = slice_nifti(voxels[part], _FIELD_OF_VIEW_MM[kind])
+        (images / filename).write_bytes(gzip.compress(nifti.to_bytes(), mtime=0))
     return {part: f"images/{filename}" for part, filename in files.items()}
 
 
-def slice_nifti(pixels: np.ndarray) -> nibabel.Nifti1Image:
-    """One axial slice (S, S), rows from anterior to posterior and columns from right to left, as an RAS volume."""
+def slice_nifti(pixels: np.ndarray, field_of_view: float) -> nibabel.Nifti1Image:
+    """One slice (S, S), rows from anterior to posterior and columns from right to left, as an RAS volume."""
     size = len(pixels)
-    spacing = _FIELD_OF_VIEW_MM["brain"] / size
+    spacing = field_of_view / size
     affine = np.diag([spacing, spacing, 1.5, 1.0])
     affine[:2, 3] = -spacing * (size - 1) / 2
     voxels = np.ascontiguousarray(pixels[::-1, ::-1].T[..., None])

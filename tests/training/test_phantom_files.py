@@ -32,6 +32,20 @@ def brain(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def cardiac(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cardiac")
+    write_phantoms("cardiac", "null", PATIENTS, 7, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pelvis(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pelvis")
+    write_phantoms("pelvis", "null", 1, 7, folder)
+    return folder
+
+
 def tree_digests(folder):
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -40,7 +54,7 @@ def tree_digests(folder):
     }
 
 
-@pytest.mark.parametrize("kind", ["chest", "brain"])
+@pytest.mark.parametrize("kind", ["chest", "brain", "pelvis", "cardiac"])
 def test_the_same_seed_writes_the_same_bytes(kind, tmp_path):
     for name in ("a", "b"):
         write_phantoms(kind, "confounded", 2, 5, tmp_path / name)
@@ -83,6 +97,28 @@ def test_reading_a_brain_file_gives_back_the_drawn_slice_and_mask(brain):
         assert np.array_equal(axial_slice(np.asanyarray(labels.dataobj), labels.affine), mask)
 
 
+def test_both_phases_of_a_heart_and_their_masks_are_written(cardiac):
+    cohort = draw_cohort("cardiac", "null", PATIENTS, 7)
+    for number, row in enumerate(pd.read_csv(cardiac / "rows.csv").to_dict("records")):
+        phases = (("image", "mask", 0, cohort.masks), ("image_es", "mask_es", 1, cohort.es_masks))
+        for image, mask, channel, masks in phases:
+            voxels = nibabel.load(cardiac / row[image])
+            stored = axial_slice(np.asanyarray(voxels.dataobj), voxels.affine)
+            np.testing.assert_allclose(stored / 65535, cohort.images[number, channel], atol=1e-5)
+            labels = nibabel.load(cardiac / row[mask])
+            assert np.array_equal(axial_slice(np.asanyarray(labels.dataobj), labels.affine), masks[number])
+
+
+def test_a_pelvis_file_is_a_radiograph_of_the_pelvis(pelvis):
+    row = pd.read_csv(pelvis / "rows.csv").iloc[0]
+    file = pydicom.dcmread(pelvis / row["image"])
+    assert (file.BodyPartExamined, file.ViewPosition, file.Modality) == ("PELVIS", "AP", "CR")
+    drawn = draw_cohort("pelvis", "null", 1, 7).images[0, 0]
+    window = (float(file.WindowCenter), float(file.WindowWidth))
+    np.testing.assert_allclose(canonical_from_stored(file.pixel_array, window=window), drawn, atol=1e-5)
+    assert {"bmi", "laterality", "projection"} <= set(row.index)
+
+
 def test_the_table_holds_no_planted_truth_and_the_truth_file_does(chest):
     table = pd.read_csv(chest / "rows.csv")
     truth = pd.read_parquet(chest / "truth.parquet")
@@ -91,7 +127,7 @@ def test_the_table_holds_no_planted_truth_and_the_truth_file_does(chest):
     assert {"strength_Fracture", "heart_ratio"} <= set(truth)
 
 
-@pytest.mark.parametrize("kind", ["chest", "brain"])
+@pytest.mark.parametrize("kind", ["chest", "brain", "pelvis", "cardiac"])
 def test_the_schema_names_columns_of_the_table(kind, request):
     folder = request.getfixturevalue(kind)
     columns = set(pd.read_csv(folder / "rows.csv"))
@@ -99,4 +135,5 @@ def test_the_schema_names_columns_of_the_table(kind, request):
     named = {schema[key] for key in ("record", "patient", "image", "split")} | set(schema["labels"])
     named |= {attribute["column"] for attribute in schema["attributes"]}
     assert named <= columns
-    assert ("mask" in schema) == (kind == "brain")
+    assert ("mask" in schema) == (kind in ("brain", "cardiac"))
+    assert any(attribute["name"] == "bmi" for attribute in schema["attributes"]) == (kind in ("pelvis", "cardiac"))

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from services.adapters.decoder import Slices
 from services.errors import InvalidInput
 
-READY_MADE = ("chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain")
+READY_MADE = ("chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain", "phantom-pelvis", "phantom-cardiac")
 _LONGEST_SCHEMA = 256 * 1024
 _LONGEST_MATCHED = 256
 _MOST_REPEATS = 3
