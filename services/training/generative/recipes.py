@@ -75,7 +75,7 @@ _ALL = (
                 "patch": 2,
             }
         },
-        fits={"network": Fit(steps=9000, batch=32, learning_rate=2e-3)},
+        fits={"network": Fit(steps=6000, batch=32, learning_rate=2e-3)},
         diffusion={"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v", "clip": True},
         conditions=PELVIS_ATTRIBUTES,
         patients=4000,
@@ -97,7 +97,7 @@ _ALL = (
                 "patch": 4,
             }
         },
-        fits={"network": Fit(steps=6000, batch=16, learning_rate=1e-3)},
+        fits={"network": Fit(steps=4000, batch=16, learning_rate=1e-3)},
         diffusion={
             "schedule": "cosine",
             "zero_terminal_snr": True,
@@ -166,7 +166,7 @@ _ALL = (
         },
         fits={
             "vae": Fit(steps=2000, batch=8, learning_rate=2e-3, ema=0.99),
-            "unet": Fit(steps=4000, batch=24, learning_rate=2e-3),
+            "unet": Fit(steps=3000, batch=24, learning_rate=2e-3),
         },
         diffusion={
             "schedule": "scaled-linear",
@@ -187,7 +187,7 @@ _ALL = (
         size=64,
         channels=3,
         parts={"controlnet": {"conditioning_embedding_out_channels": (16, 32, 64)}},
-        fits={"controlnet": Fit(steps=1500, batch=16, learning_rate=1e-3)},
+        fits={"controlnet": Fit(steps=1000, batch=16, learning_rate=2e-3)},
         diffusion={
             "schedule": "scaled-linear",
             "prediction": "v",
