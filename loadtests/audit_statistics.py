@@ -26,17 +26,15 @@ import contextlib
 import json
 import os
 import sys
-import time
-import tomllib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from loadtests.figures import Figures, Job, budgets_of, cpu_seconds, on_one_thread, ratio, show, within
 from loadtests.score_world import THRESHOLD, ScoreWorld, score_world
 from services.maths.fairness.bootstrap import (
     Replicates,
@@ -46,7 +44,6 @@ from services.maths.fairness.bootstrap import (
     resample_patients,
 )
 
-HERE = Path(__file__).resolve().parent
 REPLICATES = 1000
 ATTRIBUTES, GROUPS = 7, 53
 GAPS = (
@@ -58,15 +55,6 @@ GAPS = (
 # Rare, middling and frequent labels stand for all twelve in the loops that take too long.
 SOME_LABELS = (0, 6, 11)
 
-Figures = dict[str, float]
-Job = Callable[[], Any]
-
-
-def cpu_seconds(job: Job) -> float:
-    started = time.process_time()
-    job()
-    return time.process_time() - started
-
 
 def in_turns(jobs: dict[str, Job], turns: int) -> dict[str, list[float]]:
     """CPU seconds of each job in each turn; every turn runs all jobs."""
@@ -75,10 +63,6 @@ def in_turns(jobs: dict[str, Job], turns: int) -> dict[str, list[float]]:
         for name, job in jobs.items():
             seconds[name].append(cpu_seconds(job))
     return seconds
-
-
-def ratio(theirs: Iterable[float], ours: Iterable[float]) -> float:
-    return median(list(theirs)) / median(list(ours))
 
 
 # --- bootstrap -------------------------------------------------------------------------------------------------------
@@ -398,7 +382,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of everything; never fails")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    budgets = tomllib.loads((HERE / "budgets.toml").read_text("utf-8"))["statistics"]
+    budgets = budgets_of("statistics")
     world = score_world(20_000 if options.quick else 200_000)
     found: Figures = {"records": len(world.patient), "patients": world.patients}
     for name in options.only:
@@ -410,30 +394,6 @@ def main() -> int:
     else:
         show(found, budgets)
     return 1 if over and not options.quick else 0
-
-
-def on_one_thread() -> None:
-    """Linear algebra reads these once, when it is loaded: start again with them."""
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    if not single.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **single})
-
-
-def within(budget: str, limit: float, found: Figures) -> bool:
-    """Budgets are figures' names with at_least or at_most; figures that were not asked for cannot be over theirs."""
-    name, _, side = budget.rpartition("_at_")
-    if name not in found:
-        return True
-    return found[name] >= limit if side == "least" else found[name] <= limit
-
-
-def show(found: Figures, budgets: dict[str, float]) -> None:
-    limits = {budget.rpartition("_at_")[0]: (budget, limit) for budget, limit in budgets.items()}
-    for name, value in found.items():
-        budget, limit = limits.get(name, ("", 0.0))
-        side = f"   budget at {budget.rpartition('_at_')[2]} {limit:g}" if budget else ""
-        verdict = "" if not budget or within(budget, limit, found) else "   OVER"
-        print(f"{name:42} {value:12.5g}{side}{verdict}")
 
 
 if __name__ == "__main__":
