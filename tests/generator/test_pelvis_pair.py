@@ -107,7 +107,7 @@ def test_the_confounder_moves_when_it_is_free_and_stops_when_it_is_held(studio, 
     planted = pelvis.GRADES * (pelvis.STEP_CHANCE_RAISED - pelvis.STEP_CHANCE)
     free = (black["osteoarthritis"] - white["osteoarthritis"]).mean()
     assert free == pytest.approx(planted, rel=0.25)
-    held_white, held_black = (studio.read(race=race, osteoarthritis=2, patients=32) for race in ("White", "Black"))
+    held_white, held_black = (studio.read(race=race, osteoarthritis="2", patients=32) for race in ("White", "Black"))
     held = (held_black["osteoarthritis"] - held_white["osteoarthritis"]).mean()
     assert abs(held) < 0.15 * free
     assert held_white["osteoarthritis"].mean() == pytest.approx(2.0, abs=0.25)

@@ -1,7 +1,8 @@
 """The attribute vector that a class-conditional network is given.
 
 Named levels become one place each, 1 for the level and 0 for the others; a number becomes one place in [-1, 1]. An
-attribute that is not given is NaN in all its places: the network puts its learned value there.
+attribute that is not given is NaN in all its places: the network puts its learned value there, which among levels is
+unlike any of them.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def _places(attribute: Attribute, value: str | float | None) -> npt.NDArray[np.f
     if value is None:
         return np.full(attribute.places, np.nan)
     if attribute.levels:
+        value = str(value)
         if value not in attribute.levels:
             raise ValueError(f"{attribute.name}: must be one of {', '.join(attribute.levels)}, not {value!r}")
         return np.array([float(level == value) for level in attribute.levels])

@@ -51,7 +51,8 @@ PELVIS_ATTRIBUTES = (
     Attribute("bmi", low=15, high=50),
     Attribute("laterality", LATERALITIES),
     Attribute("projection", PROJECTIONS),
-    Attribute("osteoarthritis", low=0, high=GRADES),
+    # Levels and not a number: the value of an attribute that is not given must be none that a grade has.
+    Attribute("osteoarthritis", tuple(str(grade) for grade in range(GRADES + 1))),
 )
 
 ORGANS: tuple[Kind, ...] = ("chest", "brain", "pelvis", "cardiac")

@@ -49,6 +49,7 @@ def test_an_attribute_is_hidden_with_all_of_its_places_and_osteoarthritis_half_o
     gone = hidden(rows, PELVIS_ATTRIBUTES, torch.Generator().manual_seed(0)).isnan().float()
     assert torch.equal(gone[:, 3], gone[:, 6])
     assert float(gone[:, 3].mean()) == pytest.approx(0.1, abs=0.02)
+    assert torch.equal(gone[:, -1], gone[:, -5])
     assert float(gone[:, -1].mean()) == pytest.approx(0.5, abs=0.03)
     assert not rows.isnan().any()
 
