@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -31,7 +31,7 @@ from services.generator.tensors import infer
 from services.generator.tools import Tools
 from services.hosting.diffusion.engine import OnCall
 from services.hosting.diffusion.host import DiffusionHost
-from services.hosting.envelope import Reply, seal, seal_stream
+from services.hosting.envelope import Reply, seal, seal_in_time, seal_stream
 from services.hosting.leasing import LeaseWorker
 from services.hosting.progress import Progress
 
@@ -79,10 +79,10 @@ class Application:
     async def infer(
         self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
     ) -> Reply:
-        return await seal(infer(self.host, self._settings, model, version, inputs, parameters))
+        return await seal(infer(self.host, self._settings, model, version, inputs=inputs, parameters=parameters))
 
     async def CreateGeneration(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._generations.create(request), context)
+        return await seal_in_time(self._generations.create(request), context.get("deadline_s"))
 
     async def GenerateImages(self, request: bytes, context: Context) -> AsyncGenerator[Reply, None]:
         replies = seal_stream(_until(self._generations.stream(request), context.get("deadline_s")))
@@ -91,25 +91,25 @@ class Application:
                 yield reply
 
     async def GetGeneration(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._generations.get(request), context)
+        return await seal_in_time(self._generations.get(request), context.get("deadline_s"))
 
     async def ListGenerations(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._generations.list(request), context)
+        return await seal_in_time(self._generations.list(request), context.get("deadline_s"))
 
     async def DeleteGeneration(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._generations.delete(request), context)
+        return await seal_in_time(self._generations.delete(request), context.get("deadline_s"))
 
     async def CreateCounterfactual(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._counterfactuals.create(request), context)
+        return await seal_in_time(self._counterfactuals.create(request), context.get("deadline_s"))
 
     async def GetCounterfactual(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._counterfactuals.get(request), context)
+        return await seal_in_time(self._counterfactuals.get(request), context.get("deadline_s"))
 
     async def ListCounterfactuals(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._counterfactuals.list(request), context)
+        return await seal_in_time(self._counterfactuals.list(request), context.get("deadline_s"))
 
     async def DeleteCounterfactual(self, request: bytes, context: Context) -> Reply:
-        return await _answer(self._counterfactuals.delete(request), context)
+        return await seal_in_time(self._counterfactuals.delete(request), context.get("deadline_s"))
 
     async def _perform(self, lease: Lease, all_sent: asyncio.Event) -> None:
         """Do the leased chunk and commit it."""
@@ -123,19 +123,6 @@ class Application:
             await publish_images(lease, self._tools)
         else:
             await publish_counterfactual(lease, self._tools)
-
-
-async def _answer(work: Awaitable[bytes], context: Context) -> Reply:
-    """The sealed answer, or DeadlineExceeded once the caller's time is up."""
-
-    async def within() -> bytes:
-        try:
-            async with asyncio.timeout(context.get("deadline_s")):
-                return await work
-        except TimeoutError as error:
-            raise DeadlineExceeded("the caller's deadline passed before the answer was ready") from error
-
-    return await seal(within())
 
 
 async def _until(replies: AsyncGenerator[bytes, None], deadline_s: float | None) -> AsyncGenerator[bytes, None]:

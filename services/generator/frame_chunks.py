@@ -18,7 +18,6 @@ from google.protobuf.json_format import ParseDict
 
 from services.adapters.encoder import npy_bytes, record_digest
 from services.adapters.ledger import Lease, Operation
-from services.generator.files import put_image
 from services.generator.images import plain, unguided, upscaling_parameters
 from services.generator.measures import Readings, read_features, read_probabilities
 from services.generator.paths import path_embeddings
@@ -26,6 +25,7 @@ from services.generator.steps import CounterfactualSpec, guidance_of
 from services.generator.tools import Tools
 from services.hosting.diffusion.engine import Event
 from services.hosting.diffusion.families import ClassToImage, Condition
+from services.hosting.diffusion.files import put_image
 from services.hosting.diffusion.records import platform_version
 from services.hosting.diffusion.rows import Order
 from services.hosting.diffusion.sampling import checked_digest

@@ -12,12 +12,12 @@ from google.protobuf.json_format import ParseDict
 
 from services.adapters.ledger import Lease, Operation
 from services.adapters.object_store import ObjectStore
-from services.generator.files import Artifact, put_file, put_image
 from services.generator.generations import IMAGES, KIND, generation_fields, stored_generations
 from services.generator.images import Job, Made
 from services.generator.masks import planes_of
 from services.generator.steps import GenerationSpec
 from services.generator.tools import Tools
+from services.hosting.diffusion.files import Artifact, put_file, put_image
 from services.hosting.diffusion.records import joint_digest
 from services.hosting.operations import stored_response
 from services.hosting.progress import Pace

@@ -80,8 +80,9 @@ class Maker:
             vector = attribute_vector(record.attributes(), dict(spec.attributes))
             condition = Condition(await run(denoiser.embed, vector))
             return condition, await run(denoiser.null, condition)
-        denoiser.check(spec.prompt, field="spec.prompt")
-        denoiser.check(spec.negative_prompt, field="spec.negative_prompt")
+        # On the engine's thread like all that uses the tokenizer, which is not made for two at once.
+        for field in ("prompt", "negative_prompt"):
+            await run(denoiser.check, getattr(spec, field), f"spec.{field}")
         planes = planes_of(spec.mask) if spec.HasField("mask") else None
         condition = await run(denoiser.condition, spec.prompt, planes)
         return condition, await run(denoiser.condition, spec.negative_prompt, planes)

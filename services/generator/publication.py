@@ -13,7 +13,6 @@ import numpy as np
 from services.adapters.encoder import VideoWriter
 from services.adapters.object_store import ObjectStore
 from services.errors import Cancelled
-from services.generator.files import Artifact, put_file
 from services.generator.measures import UNITS
 from services.generator.report import (
     Findings,
@@ -28,6 +27,7 @@ from services.generator.report import (
     trace_parquet,
     trace_svg,
 )
+from services.hosting.diffusion.files import Artifact, put_file
 from services.maths.canonical import canonical_json
 
 EXAGGERATED = 1.1  # an effect so many times the unguided one is called exaggerated
@@ -113,7 +113,8 @@ def publish(
 def read_frame(store: ObjectStore, frame: Mapping[str, Any]) -> np.ndarray:
     """The exact pixels (C, H, W) of a committed frame."""
     stored = frame["pixels"]
-    return np.load(io.BytesIO(store.get(stored["key"], sha256=stored["sha256"])), allow_pickle=False)
+    pixels: np.ndarray = np.load(io.BytesIO(store.get(stored["key"], sha256=stored["sha256"])), allow_pickle=False)
+    return pixels
 
 
 def trace_of(frames: Sequence[Mapping[str, Any]]) -> Trace | None:

@@ -13,11 +13,11 @@ from services.generator.counterfactuals import (
     counterfactual_fields,
     stored_counterfactuals,
 )
-from services.generator.files import Artifact
 from services.generator.frame_chunks import counterfactual_record, spec_of
 from services.generator.paths import free_attributes
 from services.generator.publication import Publication, publish
 from services.generator.tools import Tools
+from services.hosting.diffusion.files import Artifact
 from services.hosting.operations import stored_response
 
 

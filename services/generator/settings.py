@@ -30,7 +30,7 @@ class Settings(StateSettings, DiffusionSettings):
     """How often it is looked whether an operation was cancelled; its images then leave at the next step."""
     poll_every_s: float = Field(default=0.2, gt=0)
     """How often an idle worker asks the ledger for work."""
-    progress_every_s: float = Field(default=0.5, gt=0)
+    progress_every_s: float = Field(default=0.5, ge=0)
     """How often progress is written at most."""
     patience_s: float = Field(default=180.0, gt=0)
     """How long a chunk waits for another application, the store or the ledger to come back."""

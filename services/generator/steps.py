@@ -12,6 +12,7 @@ from services.adapters.weights import Condition, Diffusion, ModelRecord
 from services.errors import InvalidInput, OutOfRange, ShapeMismatch
 from services.generator.neighbours import Entry, find
 from services.generator.settings import Settings
+from services.hosting.diffusion.files import checked_formats
 from services.hosting.diffusion.host import DiffusionHost, check_task
 from services.hosting.diffusion.sampling import (
     checked_digest,
@@ -26,7 +27,6 @@ from services.maths.diffusion.guidance import Guidance
 from services.maths.diffusion.paths import PATHS
 
 TASKS = ("text-to-image", "mask-to-image", "class-to-image")
-FORMATS = ("png", "npy", "dicom")
 LARGEST_INDEX = 2**31 - 1
 
 GenerationSpec = generation_pb2.GenerationSpec
@@ -235,12 +235,7 @@ def _check_path(spec: CounterfactualSpec, record: ModelRecord) -> None:
 
 
 def _resolve_formats(spec: _Spec) -> None:
-    for name in spec.formats:
-        if name not in FORMATS:
-            raise InvalidInput(
-                f"formats are {', '.join(FORMATS)}, got {name[:20]!r}", field="spec.formats", reason="FORMAT_UNKNOWN"
-            )
-    wanted = [name for name in FORMATS if name in spec.formats] or ["png"]
+    wanted = checked_formats(spec.formats)
     del spec.formats[:]
     spec.formats.extend(wanted)
 

@@ -37,6 +37,7 @@ async def infer(
     settings: Settings,
     model: str,
     version: str,
+    *,
     inputs: Mapping[str, np.ndarray],
     parameters: Mapping[str, Any],
 ) -> dict[str, np.ndarray]:
@@ -87,8 +88,8 @@ async def _conditions(
         return [(condition, null) for condition in embedded]
     prompts = [str(prompt) for prompt in np.asarray(inputs["prompt"]).reshape(len(inputs["prompt"]), -1)[:, 0]]
     for prompt in prompts:
-        denoiser.check(prompt, field="inputs.prompt")
-    denoiser.check(negative_prompt, field="parameters.negative_prompt")
+        await run(denoiser.check, prompt, "inputs.prompt")
+    await run(denoiser.check, negative_prompt, "parameters.negative_prompt")
     masks: list[np.ndarray | None] = [None] * len(prompts)
     if "mask" in inputs:
         masks = [check_planes(planes, record, field="inputs.mask") for planes in inputs["mask"]]

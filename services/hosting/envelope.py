@@ -6,12 +6,13 @@ text in it. So no handle method raises: it returns a *sealed reply*, ``(error or
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from services.errors import Internal, ServiceError, error_from_dict, whereabouts
+from services.errors import DeadlineExceeded, Internal, ServiceError, error_from_dict, whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,19 @@ async def seal(work: Awaitable[T]) -> Reply:
         return None, await work
     except Exception as error:
         return _sealed(error)
+
+
+async def seal_in_time(work: Awaitable[T], deadline_s: float | None) -> Reply:
+    """:func:`seal`, or DeadlineExceeded once the caller's time is up; the work is then cancelled."""
+
+    async def in_time() -> T:
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await work
+        except TimeoutError as error:
+            raise DeadlineExceeded("the caller's deadline passed before the answer was ready") from error
+
+    return await seal(in_time())
 
 
 async def seal_stream(work: AsyncGenerator[T, None]) -> AsyncGenerator[Reply, None]:

@@ -134,6 +134,10 @@ class SuperResolution(_Sampled):
         channels, height, width = condition.hint.shape
         return channels, height, width
 
+    def tiled(self, tile: int) -> SuperResolution:
+        """The same network, shown windows of ``tile`` pixels a side."""
+        return SuperResolution(self.record, self._network, self._placement, self.parameterisation, tile)
+
     def enlarge(self, image: np.ndarray) -> torch.Tensor:
         """A canonical image (C, h, w) as the network's condition (C, factor h, factor w), bicubic, in its range."""
         spec, factor = self.record.output, self.record.factor
@@ -186,7 +190,7 @@ class TextToImage(_Sampled):
     def canvas(self, condition: Condition) -> Shape:
         return self.shape
 
-    def check(self, prompt: str, *, field: str) -> None:
+    def check(self, prompt: str, field: str) -> None:
         """InvalidInput PROMPT_TOO_LONG with the prompt's number of tokens and the encoder's limit."""
         self._model.text.tokens([prompt], field=field)
 

@@ -82,16 +82,22 @@ class DiffusionHost:
         return [self.placement.batch, *self.denoiser(record).shape]
 
     def sample(
-        self, record: ModelRecord, orders: Sequence[Order], *, background: bool = False
+        self, record: ModelRecord, orders: Sequence[Order], *, background: bool = False, tile: int = 0
     ) -> AsyncGenerator[Event, None]:
-        """See :meth:`Engine.sample`."""
-        return self.engine.sample(_key(record), orders, background=background)
+        """See :meth:`Engine.sample`. ``tile`` is for super-resolution through windows of another size."""
+        key: tuple[Any, ...] = _key(record)
+        if tile and tile != self.denoiser(record).shape[-1]:
+            key = (*key, tile)
+            self.engine.add(key, self.denoiser(record).tiled(tile))
+        return self.engine.sample(key, orders, background=background)
 
-    async def images(self, record: ModelRecord, orders: Sequence[Order], *, background: bool = False) -> np.ndarray:
+    async def images(
+        self, record: ModelRecord, orders: Sequence[Order], *, background: bool = False, tile: int = 0
+    ) -> np.ndarray:
         """(N, C, H, W) canonical pixels in the orders' order."""
         done: dict[int, np.ndarray] = {}
         tagged = [_tagged(order, place) for place, order in enumerate(orders)]
-        async with aclosing(self.sample(record, tagged, background=background)) as events:
+        async with aclosing(self.sample(record, tagged, background=background, tile=tile)) as events:
             async for event in events:
                 if event.done and event.pixels is not None:
                     done[event.tag] = event.pixels

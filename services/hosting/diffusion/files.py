@@ -10,8 +10,10 @@ import numpy as np
 
 from services.adapters.encoder import dicom_bytes, npy_bytes, png_bytes
 from services.adapters.object_store import ObjectStore
+from services.errors import InvalidInput
 
 Artifact = dict[str, Any]
+FORMATS = ("png", "npy", "dicom")
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -27,6 +29,16 @@ MEDIA_TYPES = {
 }
 # DICOM's code for what an image looks like; a modality that has none here is "other".
 _MODALITIES = {"chest": "DX", "pelvis": "DX", "brain": "MR", "cardiac": "MR"}
+
+
+def checked_formats(formats: Sequence[str], *, field: str = "spec.formats") -> list[str]:
+    """Those asked for, in one order and none twice; PNG where none is named."""
+    for name in formats:
+        if name not in FORMATS:
+            raise InvalidInput(
+                f"formats are {', '.join(FORMATS)}, got {name[:20]!r}", field=field, reason="FORMAT_UNKNOWN"
+            )
+    return [name for name in FORMATS if name in formats] or ["png"]
 
 
 def put_file(store: ObjectStore, filename: str, data: bytes) -> Artifact:
