@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from evenhand.commands import evaluate
 from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_resource, print_resources
 from evenhand.summary import rich_table
 
@@ -25,7 +26,7 @@ def list_models(context: typer.Context, limit: Limit = None, as_json: AsJson = F
 
 @app.command()
 def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
-    """One model: what goes in and out, thresholds, scores, licence, digest."""
+    """One model: what goes in and out, the attributes that a generator takes, thresholds, scores, licence, digest."""
     with connected(context) as client:
         print_resource(client.models.get(name), as_json=as_json)
 
@@ -51,3 +52,6 @@ def infer(
         print_fields(prediction.to_dict(), as_json=True)
     else:
         out.print(rich_table(prediction.to_pandas().drop(columns="image"), f"{prediction.model} on {image.name}"))
+
+
+app.command()(evaluate.evaluate)

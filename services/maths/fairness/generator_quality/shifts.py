@@ -71,4 +71,4 @@ def overlap(first: NDArray[np.integer], second: NDArray[np.integer], labels: int
         np.divide(2.0 * (one & other).sum(axis=axes), size, out=scores[label - 1], where=size > 0)
     known = np.isfinite(scores)
     total = np.where(known, scores, 0.0).sum(axis=0)
-    return np.divide(total, known.sum(axis=0), out=np.full(len(first), np.nan), where=known.any(axis=0))
+    return np.asarray(np.divide(total, known.sum(axis=0), out=np.full(len(first), np.nan), where=known.any(axis=0)))
