@@ -25,20 +25,25 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from services.adapters.status import status_from_error, trailing_metadata
 from services.errors import Cancelled, Conflict, FailedPrecondition, InvalidInput, NotFound, ServiceError
 from tests.client.artifacts import demo_artifacts, demo_plan
+from tests.client.generation_twin import SYNTHETIC_METADATA, GenerationTwin, add_to_server
 
 CHUNK = 1000  # bytes per message of an artifact: small, so that streams have many messages
 SERVICES = (
     "evenhand.audit.v1.AuditService",
     "evenhand.classification.v1.ClassificationService",
     "evenhand.cohort.v1.CohortService",
+    "evenhand.generation.v1.GenerationService",
     "evenhand.reconstruction.v1.ReconstructionService",
+    "evenhand.resources.v1.ArtifactService",
     "evenhand.resources.v1.ModelService",
     "evenhand.training.v1.TrainingService",
+    "evenhand.upscaling.v1.UpscalingService",
     "google.longrunning.Operations",
 )
 
 
 class Twin(
+    GenerationTwin,
     audit_service_pb2_grpc.AuditServiceServicer,
     classification_service_pb2_grpc.ClassificationServiceServicer,
     cohort_service_pb2_grpc.CohortServiceServicer,
@@ -55,6 +60,7 @@ class Twin(
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.failures: dict[str, list[ServiceError]] = {}
         self.lost_replies: Counter[str] = Counter()
         self.calls: list[tuple[str, Any]] = []
@@ -397,6 +403,7 @@ def _unpacked(packed: any_pb2.Any) -> Any:
         audit_service_pb2.CreateAuditMetadata,
         cohort_service_pb2.CreateCohortMetadata,
         training_service_pb2.CreateTrainingMetadata,
+        *SYNTHETIC_METADATA,
     ):
         if packed.Is(kind.DESCRIPTOR):
             message = kind()
@@ -438,6 +445,7 @@ def serve(twin: Twin) -> tuple[grpc.Server, str]:
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server,
     ):
         adder(twin, server)
+    add_to_server(twin, server)
     servicer = health.HealthServicer()
     for service in ("", *SERVICES):
         servicer.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -94,3 +94,12 @@ def upload_bar(total_bytes: int, *, shown: bool) -> Iterator[UploadBar]:
     )
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
         yield UploadBar(drawn, total_bytes)
+
+
+@contextmanager
+def count_bar(unit: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar for things that arrive one by one; call what it gives with how many there are."""
+    columns = (TextColumn(f"{{task.completed}}/{{task.total}} {unit}"), BarColumn(bar_width=30), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
+        task = drawn.add_task(unit, total=total)
+        yield lambda done: drawn.update(task, completed=done)

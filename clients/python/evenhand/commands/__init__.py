@@ -11,11 +11,23 @@ from typing import Annotated
 import typer
 
 from evenhand import __version__
-from evenhand.commands import audits, cohorts, demo, doctor, models, operations, reports, trainings
+from evenhand.commands import (
+    audits,
+    cohorts,
+    counterfactuals,
+    demo,
+    doctor,
+    generations,
+    models,
+    operations,
+    reports,
+    trainings,
+    upscalings,
+)
 from evenhand.commands.console import Connect, err, report_error
 
 PLUG_INS = "evenhand.commands"
-_HELP = """Serve medical-image models, and audit them for subgroup fairness.
+_HELP = """Serve medical-image models, make synthetic images, and audit models for subgroup fairness.
 
 [bold]Start here[/bold]
   evenhand doctor      is the platform there and well?
@@ -28,6 +40,11 @@ _HELP = """Serve medical-image models, and audit them for subgroup fairness.
   evenhand audits create audit.yaml --cohort cohorts/1b2c --watch
   evenhand audits report audits/1b2c
   evenhand reports verify report.json
+
+[bold]Synthetic images[/bold]
+  evenhand generations create "Frontal chest radiograph" --out images
+  evenhand counterfactuals create sex=Female:Male --out video
+  evenhand upscalings create pelvis.dcm --out larger
 
 [bold]audit.yaml[/bold]
   pipelines:
@@ -59,6 +76,9 @@ def build_app() -> typer.Typer:
     for name, room in (
         ("cohorts", cohorts),
         ("audits", audits),
+        ("generations", generations),
+        ("counterfactuals", counterfactuals),
+        ("upscalings", upscalings),
         ("models", models),
         ("operations", operations),
         ("trainings", trainings),

@@ -8,7 +8,7 @@ import typer
 
 from evenhand.commands.console import AsJson, Limit, connected, follow, print_fields, print_resource, print_resources
 
-app = typer.Typer(help="Work in progress: ingests, audits, trainings.", no_args_is_help=True)
+app = typer.Typer(help="Work in progress: ingests, audits, trainings, generations.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="operations/… or what follows the slash.")]
 
 
