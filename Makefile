@@ -53,8 +53,9 @@ protos: $(READY) ## compile protos/evenhand into protos/gen
 	bash protos/check.sh
 	$(BIN)/python protos/generate.py
 
-zoo: $(READY) ## train every model of deploy/zoo again by its recipe
-	$(BIN)/python -m services.training.zoo
+zoo: $(READY) ## train every model of deploy/zoo again by its recipe, hours
+	@# glibc would map and unmap the tensors of every step; without, generative recipes take nearly twice as long
+	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 $(BIN)/python -m services.training.zoo
 
 load: $(READY) ## the load tests: each figure beside its budget
 	@for figure in edge bulk memory kills audit_statistics generation pelvis_gpu; do $(BIN)/python loadtests/$$figure.py || exit 1; done

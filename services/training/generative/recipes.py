@@ -167,7 +167,7 @@ _ALL = (
         },
         fits={
             "vae": Fit(steps=2000, batch=8, learning_rate=2e-3, ema=0.99),
-            "unet": Fit(steps=3000, batch=24, learning_rate=2e-3),
+            "unet": Fit(steps=3200, batch=16, learning_rate=2e-3),
         },
         diffusion={
             "schedule": "scaled-linear",
