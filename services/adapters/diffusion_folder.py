@@ -23,10 +23,10 @@ from transformers import logging as transformers_logging
 from services.errors import FailedPrecondition, InvalidInput
 
 # Both libraries print progress bars and advice about their hub; a server's log is for what went wrong.
-diffusers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-diffusers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
+diffusers_logging.set_verbosity_error()
+diffusers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 _PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
 _SCHEDULES = {"scaled_linear": "scaled-linear", "squaredcos_cap_v2": "cosine"}
