@@ -35,6 +35,7 @@ class GenerativeRecipe:
     conditions: tuple[Attribute, ...] = ()
     factor: int = 1
     base: str = ""
+    largest_weight: float | None = None
     patients: int = 8000
     seed: int = 1
 
@@ -79,6 +80,7 @@ _ALL = (
         fits={"network": Fit(steps=6000, batch=32, learning_rate=2e-3)},
         diffusion={"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v", "clip": True},
         conditions=PELVIS_ATTRIBUTES,
+        largest_weight=4.0,
         patients=4000,
     ),
     GenerativeRecipe(
@@ -177,6 +179,7 @@ _ALL = (
             "guidance_scale": 2.0,
         },
         base="phantom-clip",
+        largest_weight=4.0,
         patients=2400,
         seed=7,
     ),
@@ -197,6 +200,7 @@ _ALL = (
             "guidance_scale": 2.0,
         },
         base="phantom-diffusion",
+        largest_weight=4.0,
         patients=2400,
         seed=7,
     ),

@@ -77,7 +77,7 @@ def scalings(recipe: GenerativeRecipe) -> Parameterisation:
     """The recipe's schedule and prediction."""
     make = cosine_schedule if recipe.diffusion["schedule"] == "cosine" else scaled_linear_schedule
     schedule = make(zero_terminal_snr=bool(recipe.diffusion.get("zero_terminal_snr", False)))
-    return Parameterisation(recipe.diffusion["prediction"], schedule)
+    return Parameterisation(recipe.diffusion["prediction"], schedule, largest_weight=recipe.largest_weight)
 
 
 def _seeded(recipe: GenerativeRecipe, build: Callable[[], Any]) -> Any:

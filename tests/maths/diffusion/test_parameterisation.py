@@ -38,15 +38,15 @@ class TestEveryPrediction:
         assert loss.shape == (6,)
         torch.testing.assert_close(error.square().flatten(1).mean(1), unit * loss, rtol=1e-6, atol=0)
 
-    def test_min_snr_weight_is_the_same_in_every_prediction(self, prediction):
+    def test_the_capped_weight_is_the_same_in_every_prediction(self, prediction):
         schedule = cosine_schedule()
         plain = Parameterisation(prediction, schedule)
-        weighted = Parameterisation(prediction, schedule, least_snr_weight=5.0)
+        weighted = Parameterisation(prediction, schedule, largest_weight=5.0)
         x0, eps = example()
         wrong = plain.target(x0, eps, T) + 0.1
         error = plain.denoised(wrong, plain.noisy(x0, eps, T), T) - x0
         snr = torch.from_numpy(schedule.alphas_bar / (1 - schedule.alphas_bar))[T]
-        expected = snr.clamp(max=5.0) * error.square().flatten(1).mean(1)
+        expected = (snr + 1).clamp(max=5.0) * error.square().flatten(1).mean(1)
         torch.testing.assert_close(weighted.loss(wrong, x0, eps, T), expected, rtol=1e-6, atol=1e-12)
 
     def test_row_has_its_own_timestep_and_no_neighbours(self, prediction):
