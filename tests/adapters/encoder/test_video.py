@@ -124,15 +124,15 @@ def test_path_and_file_get_the_same_bytes(image, record, tmp_path):
     assert (tmp_path / "a.mp4").read_bytes() == encoded(frames, record)
 
 
-def test_memory_does_not_grow_with_the_number_of_frames(image, record, tmp_path):
+def test_memory_does_not_grow_with_the_number_of_frames(record, tmp_path):
     def resident():
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-    frame = image(1, 512, 512)
+    frame = np.zeros((1, 512, 512), np.float32)  # plain, so that encoding is quick
     sizes = []
     with VideoWriter(tmp_path / "a.mp4", 512, 512, 60, record) as writer:
         for k in range(181):
-            writer.add(np.roll(frame, k, axis=2))
+            writer.add(frame + np.float32(k / 400))
             if k % 60 == 0:
                 sizes.append(resident())
     # A frame is 0.8 MB raw and 0.4 MB as 4:2:0, so 120 frames that were kept would be 47 MB at least.
