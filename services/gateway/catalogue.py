@@ -58,6 +58,8 @@ def _inputs(entry: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
         case "class-to-image":
             width = sum(len(condition.get("levels") or ()) or 1 for condition in entry["conditions"])
             return (TensorSpec("attributes", (-1, width)),)
+        case "super-resolution":  # of any size: larger ones go through the model in overlapping tiles
+            return (TensorSpec("image", (-1, entry["output"]["channels"], -1, -1)),)
         case _:
             return (TensorSpec("image", (-1, *_extents(entry["input"]))),)
 
@@ -71,6 +73,8 @@ def _output_shape(entry: Mapping[str, Any]) -> tuple[int, ...]:
             return -1, len(entry["labels"])
         case "image-embedding":
             return -1, -1
+        case "super-resolution":
+            return -1, channels, -1, -1
         case _:
             return -1, channels, height, width
 
