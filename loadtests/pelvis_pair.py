@@ -37,7 +37,7 @@ BASE, UPSCALER, ENCODER = "pelvis-diffusion", "pelvis-upscaler", "phantom-clip"
 TASKS = ("class-to-image", "super-resolution")
 SEED = 11
 # Osteoarthritis is held, too, so that it has a grade from which two per cent can be taken.
-HELD = {"sex": "Female", "age": 63.0, "bmi": 26.0, "laterality": "left", "projection": "AP", "osteoarthritis": 2.0}
+HELD = {"sex": "Female", "age": 63.0, "bmi": 26.0, "laterality": "left", "projection": "AP", "osteoarthritis": "2"}
 SOURCE, TARGET = {"race": "White"}, {"race": "Black"}
 
 
@@ -144,7 +144,7 @@ def _someone(index: int) -> dict[str, str | float]:
         "bmi": float(draw.uniform(20, 34)),
         "laterality": ("left", "right")[index // 4 % 2],
         "projection": "AP",
-        "osteoarthritis": float(draw.integers(0, 5)),
+        "osteoarthritis": str(draw.integers(0, 5)),
     }
 
 
