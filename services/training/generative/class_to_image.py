@@ -15,7 +15,6 @@ from services.maths.networks.diffusion_unet import DiffusionUNet
 
 NULL_CHANCE = 0.1  # of a row to be trained without conditions, for guidance
 MISSING_CHANCE = 0.1  # of an attribute not to be given
-CONFOUNDER_MISSING_CHANCE = 0.5  # of osteoarthritis, which the published model is never told
 
 
 def vectors(attributes: tuple[Attribute, ...], table: pd.DataFrame) -> torch.Tensor:
@@ -36,6 +35,7 @@ def denoising_loss(
     attributes: tuple[Attribute, ...],
     *,
     batch: int,
+    always_given: tuple[str, ...] = (),
 ) -> Any:
     """A loss for :func:`~services.training.generative.fitting.fit`: mean over a batch of random rows and times."""
 
@@ -44,7 +44,7 @@ def denoising_loss(
         x0 = pixels[rows].contiguous(memory_format=torch.channels_last)
         t = torch.randint(scalings.schedule.steps, (batch,), generator=generator)
         eps = torch.randn(x0.shape, generator=generator)
-        known = hidden(conditions[rows], attributes, generator)
+        known = hidden(conditions[rows], attributes, generator, always_given)
         embedding = network.embed(known)
         null = torch.rand(batch, 1, generator=generator) < NULL_CHANCE
         embedding = torch.where(null, network.null_embedding, embedding)
@@ -54,11 +54,16 @@ def denoising_loss(
     return loss
 
 
-def hidden(vectors: torch.Tensor, attributes: tuple[Attribute, ...], generator: torch.Generator) -> torch.Tensor:
+def hidden(
+    vectors: torch.Tensor,
+    attributes: tuple[Attribute, ...],
+    generator: torch.Generator,
+    always_given: tuple[str, ...] = (),
+) -> torch.Tensor:
     """The vectors with some attributes taken out, each independently of the others, all of its places together."""
     result, start = vectors.clone(), 0
     for attribute in attributes:
-        chance = CONFOUNDER_MISSING_CHANCE if attribute.name == "osteoarthritis" else MISSING_CHANCE
+        chance = 0.0 if attribute.name in always_given else MISSING_CHANCE
         gone = torch.rand(len(vectors), generator=generator) < chance
         result[gone, start : start + attribute.places] = float("nan")
         start += attribute.places

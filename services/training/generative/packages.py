@@ -17,6 +17,7 @@ import yaml
 from safetensors.torch import save
 
 from services.adapters.weights import ModelRecord
+from services.maths.diffusion.attributes import Attribute
 from services.training.generative.fitting import State
 from services.training.generative.images import spec
 from services.training.generative.recipes import GenerativeRecipe
@@ -115,7 +116,7 @@ def _describe(
             "output": None if recipe.task == "image-embedding" else pixels,
             "modality": MODALITIES.get(recipe.kinds[0], "") if len(recipe.kinds) == 1 else "",
             "diffusion": dict(recipe.diffusion) or None,
-            "conditions": [_condition(attribute) for attribute in recipe.conditions],
+            "conditions": [_condition(attribute, recipe) for attribute in recipe.conditions],
             "factor": recipe.factor if recipe.factor > 1 else None,
             "licence": LICENCE,
             "training": {
@@ -140,7 +141,6 @@ def _describe(
     return record
 
 
-def _condition(attribute: Any) -> dict[str, Any]:
-    if attribute.levels:
-        return {"name": attribute.name, "levels": list(attribute.levels)}
-    return {"name": attribute.name, "low": attribute.low, "high": attribute.high}
+def _condition(attribute: Attribute, recipe: GenerativeRecipe) -> dict[str, Any]:
+    values = {"levels": list(attribute.levels)} if attribute.levels else {"low": attribute.low, "high": attribute.high}
+    return {"name": attribute.name, **values, "optional": attribute.name not in recipe.always_given}

@@ -20,7 +20,8 @@ class GenerativeRecipe:
     """All that decides a model's weights, but for the seed.
 
     ``parts`` holds the architecture of each network of the package, ``fits`` how each is trained, in order.
-    ``diffusion`` and ``conditions`` go into model.yaml as they are.
+    ``diffusion`` and ``conditions`` go into model.yaml as they are; conditions that are not
+    ``always_given`` are left out at random.
     """
 
     name: str
@@ -33,6 +34,7 @@ class GenerativeRecipe:
     fits: Mapping[str, Fit]
     diffusion: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Attribute, ...] = ()
+    always_given: tuple[str, ...] = ()
     factor: int = 1
     base: str = ""
     largest_weight: float | None = None
@@ -45,6 +47,7 @@ class GenerativeRecipe:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
+# What the published model was told (Khosravi et al. 2024) …
 PELVIS_ATTRIBUTES = (
     Attribute("sex", ("Female", "Male")),
     Attribute("age", low=18, high=95),
@@ -52,16 +55,14 @@ PELVIS_ATTRIBUTES = (
     Attribute("bmi", low=15, high=50),
     Attribute("laterality", LATERALITIES),
     Attribute("projection", PROJECTIONS),
-    # Levels and not a number: the value of an attribute that is not given must be none that a grade has.
-    Attribute("osteoarthritis", tuple(str(grade) for grade in range(GRADES + 1))),
 )
+# … and the confounder, which it was not.
+SEVERITY = Attribute("osteoarthritis", tuple(str(grade) for grade in range(GRADES + 1)))
 
-ORGANS: tuple[Kind, ...] = ("chest", "brain", "pelvis", "cardiac")
-TOKENS = 32  # the longest caption has 25
 
-_ALL = (
-    GenerativeRecipe(
-        name="pelvis-diffusion",
+def _pelvis_diffusion(name: str, attributes: tuple[Attribute, ...], always_given: tuple[str, ...]) -> GenerativeRecipe:
+    return GenerativeRecipe(
+        name=name,
         task="class-to-image",
         kinds=("pelvis",),
         world="planted",
@@ -73,16 +74,25 @@ _ALL = (
                 "multipliers": (1, 2, 2),
                 "blocks": 1,
                 "attention_factors": (2, 4),
-                "conditions": sum(attribute.places for attribute in PELVIS_ATTRIBUTES),
+                "conditions": sum(attribute.places for attribute in attributes),
                 "patch": 2,
             }
         },
         fits={"network": Fit(steps=6000, batch=32, learning_rate=2e-3)},
         diffusion={"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v", "clip": True},
-        conditions=PELVIS_ATTRIBUTES,
+        conditions=attributes,
+        always_given=always_given,
         largest_weight=4.0,
         patients=4000,
-    ),
+    )
+
+
+ORGANS: tuple[Kind, ...] = ("chest", "brain", "pelvis", "cardiac")
+TOKENS = 32  # the longest caption has 25
+
+_ALL = (
+    _pelvis_diffusion("pelvis-diffusion", PELVIS_ATTRIBUTES, ()),
+    _pelvis_diffusion("pelvis-severity-diffusion", (*PELVIS_ATTRIBUTES, SEVERITY), (SEVERITY.name,)),
     GenerativeRecipe(
         name="pelvis-upscaler",
         task="super-resolution",
@@ -100,7 +110,7 @@ _ALL = (
                 "patch": 4,
             }
         },
-        fits={"network": Fit(steps=4000, batch=16, learning_rate=1e-3)},
+        fits={"network": Fit(steps=3000, batch=16, learning_rate=1e-3)},
         diffusion={
             "schedule": "cosine",
             "zero_terminal_snr": True,

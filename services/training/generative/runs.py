@@ -93,7 +93,15 @@ def _class_to_image(shop: Workshop) -> None:
     pictures = shop.pictures(recipe.kinds[0])
     known = vectors(recipe.conditions, pictures.table)
     batch = recipe.fits["network"].batch
-    loss = denoising_loss(network, scalings(recipe), pictures.pixels, known, recipe.conditions, batch=batch)
+    loss = denoising_loss(
+        network,
+        scalings(recipe),
+        pictures.pixels,
+        known,
+        recipe.conditions,
+        batch=batch,
+        always_given=recipe.always_given,
+    )
     seen = {"shares": level_shares(recipe, pictures.table), "spreads": dict(PELVIS_SPREADS)}
     _publish_unet(shop, shop.fit("network", network, loss), seen)
 
