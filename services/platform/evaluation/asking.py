@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from services.maths.pixels import PixelSpec
 
 # Fields of a request (prompt, attributes or mask; seed, first_index, count; steps, sampler, guidance where given) to
 # (index, pixels (C, H, W) in [0, 1], record) of each image as it is done.
-Ask = Callable[[Mapping[str, Any]], Iterable[tuple[int, npt.NDArray[np.floating], Mapping[str, Any]]]]
+Image = tuple[int, npt.NDArray[np.floating], Mapping[str, Any]]
+Ask = Callable[[Mapping[str, Any]], Iterable[Image]]
 
 AT_ONCE = 4  # requests
 MOST_IMAGES = 32  # of one request
@@ -54,11 +55,11 @@ def make_images(
     pixels = np.zeros((len(requests), *spec.shape), np.float32)
     records: list[Mapping[str, Any]] = [{} for _ in requests]
     seen = np.zeros(len(requests), bool)
-    counting = threading.Lock()
+    counting, ended = threading.Lock(), threading.Event()
 
     def one(rows: list[int], start: int) -> None:
         wanted = {**settings, **requests[rows[0]], "first_index": first_index + start, "count": len(rows)}
-        for index, image, record in ask(wanted):
+        for index, image, record in _until(ended, ask(wanted)):
             place = index - first_index - start
             if not 0 <= place < len(rows) or seen[rows[place]]:
                 raise InvalidInput(f"the platform sent image {index}, which was not asked for", field="index")
@@ -73,14 +74,27 @@ def make_images(
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="ask") as threads:
         running = [threads.submit(one, rows, int(start)) for rows, start in zip(parts, starts, strict=False)]
         try:
-            for future in running:
+            for future in wait(running, return_when=FIRST_EXCEPTION).done:
                 future.result()
         except BaseException:
+            ended.set()
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     if not seen.all():
         raise ShapeMismatch(f"the platform ended with {int((~seen).sum())} images missing", field="count")
     return Made(np.clip(pixels, 0.0, 1.0), records)
+
+
+def _until(ended: threading.Event, images: Iterable[Image]) -> Iterator[Image]:
+    """The images until ``ended``; a stream that is left is closed, so that the platform stops working on it."""
+    try:
+        for image in images:
+            if ended.is_set():
+                return
+            yield image
+    finally:
+        if isinstance(images, Generator):
+            images.close()
 
 
 def _together(requests: Sequence[Mapping[str, Any]]) -> list[list[int]]:

@@ -50,7 +50,7 @@ def level_of(condition: Attribute, value: Any) -> str | None:
     if is_missing(value):
         return None
     if condition.levels:
-        return str(value)
+        return spelled(value)
     number = float(value)
     if condition.name == "age":
         return age_group(number)

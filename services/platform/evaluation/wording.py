@@ -47,7 +47,9 @@ def unfound(families: list[dict[str, Any]], tables: Mapping[str, list[dict[str, 
 
 def _size(name: str, rows: list[dict[str, Any]]) -> str:
     counts = [row["n"] for row in rows if row.get("n") and row["p_value"] is not None]
-    return f", n={min(counts)} to {max(counts)}" if counts and name != "spreads" else ""
+    if not counts or name == "spreads":
+        return ""
+    return f", n={min(counts)}" + (f" to {max(counts)}" if max(counts) > min(counts) else "")
 
 
 def _distance(row: Row) -> str:

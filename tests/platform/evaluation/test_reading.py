@@ -10,13 +10,14 @@ from services.maths.pixels import PixelSpec
 from services.platform.evaluation.conditions import describe, in_order, level_of
 from services.platform.evaluation.generators import Generator
 from services.platform.evaluation.reading import read_images
-from services.training.generative.recipes import PELVIS_ATTRIBUTES
+from services.training.generative.recipes import PELVIS_ATTRIBUTES, SEVERITY
 
-PELVIS = Generator("p", "1", "", "class-to-image", PixelSpec(1, 64, 64), PELVIS_ATTRIBUTES)
+ATTRIBUTES = (*PELVIS_ATTRIBUTES, SEVERITY)
+PELVIS = Generator("p", "1", "", "class-to-image", PixelSpec(1, 64, 64), ATTRIBUTES)
 
 
 def attribute(name: str):
-    return next(one for one in PELVIS_ATTRIBUTES if one.name == name)
+    return next(one for one in ATTRIBUTES if one.name == name)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ def attribute(name: str):
         ("bmi", 18.4, "underweight"),
         ("bmi", 30.0, "obese"),
         ("osteoarthritis", 3, "3"),
+        ("osteoarthritis", 3.0, "3"),
         ("race", None, None),
     ],
 )
@@ -48,7 +50,7 @@ def test_a_pelvis_is_asked_for_by_all_its_attributes_and_read_back():
     described = [describe(PELVIS, "pelvis", row) for row in rows]
     assert sum(one is None for one in described) == sum(row["race"] is None for row in rows)
     levels, request = next(one for one in described if one is not None)
-    assert set(request["attributes"]) == set(levels) == {one.name for one in PELVIS_ATTRIBUTES}
+    assert set(request["attributes"]) == set(levels) == {one.name for one in ATTRIBUTES}
     assert all(isinstance(value, str) for value in request["attributes"].values())
 
     seen = read_images("pelvis", "class-to-image", cohort.images, list(levels))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,6 +81,27 @@ def test_masks_make_requests_differ():
     masks = [np.zeros((2, 2), np.uint8), np.ones((2, 2), np.uint8)]
     make_images(ask, [{"prompt": "heart", "mask": mask} for mask in masks], SPEC, {})
     assert sorted(seen) == [0, 4]
+
+
+def test_one_failure_ends_the_other_streams_at_their_next_image():
+    sent, closed = [], []
+
+    def ask(wanted):
+        if wanted["prompt"] == "bad":
+            raise InvalidInput("no", field="prompt")
+        try:
+            for number in range(wanted["count"]):
+                time.sleep(0.1)
+                sent.append(number)
+                yield wanted["first_index"] + number, np.zeros((1, 2, 2), np.float32), {}
+        finally:
+            closed.append(True)
+
+    requests = [{"prompt": "good"}] * MOST_IMAGES + [{"prompt": "bad"}]
+    with pytest.raises(InvalidInput):
+        make_images(ask, requests, SPEC, {})
+    assert closed == [True]
+    assert len(sent) < MOST_IMAGES
 
 
 def test_an_error_of_the_platform_reaches_the_caller():
