@@ -29,6 +29,8 @@ SEX_AT_RING = 1.19
 PROJECTION_AT = 0.655
 _ROUNDS = 6
 _AT_A_TIME = 4
+# Radii about a foramen: all of its plate, and so much of it that a blurred femoral head nearby has no part in it.
+_WHOLE_PLATE, _CLEAR_OF_HEAD = 0.225, 0.205
 
 
 def read_pelvis(images: npt.NDArray[np.float32]) -> pd.DataFrame:
@@ -169,14 +171,15 @@ def _read_foramen(scene: _Scene, ring: _Ring, side: int) -> Doubles:
     own_half = expit(side * (scene.x - _wide(ring.x)) / 0.004)
     x, y = ring.x + side * drawn.FORAMEN_CENTRE[0] * size, drawn.FORAMEN_CENTRE[1] * size
     for _ in range(_ROUNDS):
-        window = own_half * _disc(scene, x, y, 0.225 * size)
+        window = own_half * _disc(scene, x, y, _WHOLE_PLATE * size)
         mass = scene.total(window)
         x, y = (scene.total(window * axis) / mass for axis in (scene.x, scene.y))
-    window = own_half * _disc(scene, x, y, 0.225 * size)
+    plate_mass = scene.total(own_half * _disc(scene, x, y, _WHOLE_PLATE * size))
+    window = own_half * _disc(scene, x, y, _CLEAR_OF_HEAD * size)
     dx, dy = scene.x - _wide(x), scene.y - _wide(y)
     excess = scene.total(window * dy**2) - scene.total(window * dx**2)
     hole, plate = drawn.FORAMEN_RADIUS**2, drawn.PLATE_RADIUS**2
-    density = scene.total(window) / (np.pi * (plate - hole) * size**2)
+    density = plate_mass / (np.pi * (plate - hole) * size**2)
     ratio = -4.0 * excess / (density * np.pi * hole**2 * size**4)  # f - 1/f
     return np.asarray((ratio + np.sqrt(ratio**2 + 4.0)) / 2.0)
 
