@@ -30,7 +30,7 @@ def spots():
 @pytest.fixture(scope="module")
 def recipe():
     chosen = RECIPES["tumour-type-classifier"]
-    return replace(chosen, architecture={"in_channels": 1, "outputs": 1, "width": 4}, batch=16)
+    return replace(chosen, architecture={"in_channels": 1, "outputs": 1, "width": 8}, batch=16)
 
 
 def learned(recipe, examples, *, epochs=3, **arguments):
