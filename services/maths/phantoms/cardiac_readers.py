@@ -98,8 +98,8 @@ def _regions(frame: Doubles) -> list[Bools]:
     """Connected bright regions inside the ring of fat that are large enough for a ventricle."""
     depth = distance_transform_edt(binary_fill_holes(frame > _BODY)) * 2.0 / len(frame)
     regions, count = label((frame > _BRIGHT) & (depth > _fat_ring(frame) + _RING_MARGIN))
-    found = [regions == number for number in range(1, count + 1)]
-    return [region for region in found if region.sum() >= _LEAST_CAVITY * frame.size]
+    areas = np.bincount(regions.ravel(), minlength=count + 1)
+    return [regions == number for number in range(1, count + 1) if areas[number] >= _LEAST_CAVITY * frame.size]
 
 
 def _ventricle(frame: Doubles) -> _Ventricle | None:
@@ -117,36 +117,41 @@ def _ventricle(frame: Doubles) -> _Ventricle | None:
 def _walls(frame: Doubles, middle: tuple[float, float]) -> _Ventricle:
     rays = _rays(frame, middle, 0.75)
     blood = float(np.median(rays[:, :6]))
-    rough = np.array([_falls(ray, 0.5 * blood, 0) for ray in rays])
-    lowest = [ray[int(start) : int(start + _WALL_REACH / _STEP)].min() for ray, start in zip(rays, rough, strict=True)]
-    muscle = float(np.quantile(lowest, 0.3))
-    tissue = (
-        float(np.median(frame[(frame > 0.28) & (frame < 0.55)])) if ((frame > 0.28) & (frame < 0.55)).any() else 0.4
-    )
-    inner, outer = [], []
-    for ray in rays:
-        start = _falls(ray, (blood + muscle) / 2, 0)
-        low = int(start) + int(np.argmin(ray[int(start) : int(start) + 9]))
-        leaves = _rises(ray, (muscle + tissue) / 2, low)
-        beyond = float(np.median(ray[int(leaves) + 3 : int(leaves) + 9])) if int(leaves) + 3 < len(ray) else tissue
-        if beyond > _BRIGHT:
-            leaves = _rises(ray, (muscle + beyond) / 2, low)
-        inner.append(start * _STEP)
-        outer.append(leaves * _STEP)
-    return _Ventricle(middle, np.array(inner), np.array(outer), muscle)
+    start = _falls(rays, 0.5 * blood)
+    reach = start.astype(int)[:, None] + np.arange(round(_WALL_REACH / _STEP))
+    muscle = float(np.quantile(_sampled(rays, reach).min(axis=1), 0.3))
+    between = frame[(frame > 0.28) & (frame < 0.55)]
+    tissue = float(np.median(between)) if len(between) else _TISSUE
+    inner = _falls(rays, (blood + muscle) / 2)
+    first = inner.astype(int)
+    low = first + _sampled(rays, first[:, None] + np.arange(9)).argmin(axis=1)
+    outer = _rises(rays, (muscle + tissue) / 2, low)
+    beyond = np.median(_sampled(rays, outer.astype(int)[:, None] + np.arange(3, 9)), axis=1)
+    to_blood = _rises(rays, (muscle + beyond) / 2, low)  # half of the way up to the right ventricle
+    outer = np.where(beyond > _BRIGHT, to_blood, outer)
+    return _Ventricle(middle, inner * _STEP, outer * _STEP, muscle)
 
 
-def _falls(ray: Doubles, level: float, start: int) -> float:
-    """Index, with fraction, at which a ray first falls to ``level`` from ``start`` on; its end where it never does."""
-    below = np.flatnonzero(ray[start:] <= level)
-    if not len(below):
-        return float(len(ray) - 1)
-    end = start + int(below[0])
-    return float(end) if end == start else float(end - (level - ray[end]) / (ray[end - 1] - ray[end]))
+def _sampled(rays: Doubles, places: npt.NDArray[np.int_]) -> Doubles:
+    """Samples (R, K) of rays (R, L) at indices (R, K), the last one beyond their end."""
+    return np.asarray(np.take_along_axis(rays, np.minimum(places, rays.shape[1] - 1), axis=1), np.float64)
 
 
-def _rises(ray: Doubles, level: float, start: int) -> float:
-    return _falls(-ray, -level, start)
+def _falls(rays: Doubles, level: float | Doubles, start: npt.NDArray[np.int_] | int = 0) -> Doubles:
+    """Index (R,), with fraction, where each ray (R, L) first falls to ``level`` from ``start`` on; its end if never."""
+    count, length = rays.shape
+    start, level = np.broadcast_to(start, count), np.broadcast_to(level, count)
+    below = (rays <= level[:, None]) & (np.arange(length) >= start[:, None])
+    end = np.where(below.any(axis=1), below.argmax(axis=1), length - 1)
+    row = np.arange(count)
+    here, before = rays[row, end], rays[row, np.maximum(end - 1, 0)]
+    crosses = below.any(axis=1) & (end > start) & (before > here)
+    back = np.where(crosses, (level - here) / np.where(crosses, before - here, 1.0), 0.0)
+    return np.asarray(end - back, np.float64)
+
+
+def _rises(rays: Doubles, level: float | Doubles, start: npt.NDArray[np.int_] | int = 0) -> Doubles:
+    return _falls(-rays, -np.asarray(level), start)
 
 
 def _right_ventricle(frame: Doubles, outside: Bools, muscle: float) -> Bools:
@@ -168,11 +173,8 @@ def _fat_ring(frame: Doubles) -> float:
         return 0.0
     inwards = _rays(frame, (float(rows.mean()), float(columns.mean())), 1.15)[:, ::-1]
     fat = float(np.median(inwards[:, : int(0.5 / _STEP)].max(axis=1)))
-    edges = [_rises(ray, fat / 2, 0) for ray in inwards]
-    depths = [
-        _falls(ray, (fat + 0.4) / 2, min(int(edge) + 4, len(ray) - 1)) - edge
-        for ray, edge in zip(inwards, edges, strict=True)
-    ]
+    edges = _rises(inwards, fat / 2)
+    depths = _falls(inwards, (fat + _TISSUE) / 2, np.minimum(edges.astype(int) + 4, inwards.shape[1] - 1)) - edges
     return float(np.median(depths)) * _STEP
 
 

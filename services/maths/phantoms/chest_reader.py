@@ -15,20 +15,19 @@ from services.maths.phantoms.chest_weights import INTERCEPTS, WEIGHTS
 Doubles = npt.NDArray[np.float64]
 
 GRID = 16
-SCALE = 1e5
-RIDGE = 0.03
-_EVEN, _ODD = 1.0, -1.0
-_MIRROR = (_EVEN, _EVEN, _ODD)  # sex and heart look alike in the mirror, the side of fluid changes
+SCALE = 1e4
+RIDGES = (0.03, 0.03, 0.01)
+# Sex looks alike in the mirror and the side of fluid changes: half of the grid says it. The heart lies to one side.
+_MIRRORS = (1.0, None, -1.0)
 
 
 def read_chest(images: npt.NDArray[np.floating]) -> Doubles:
     """(N, 3) of images (N, S, S) in [0, 1]: femaleness (0 to 1), heart width over thorax width, and pleural fluid.
 
-    Fluid has the strength of the effusion, positive on the patient's left and negative on the right.
+    Fluid is near 1 on the patient's left, near -1 on the right and near 0 without an effusion.
     """
     blocks = np.stack([standard_blocks(image) for image in images])
-    weights = np.array(WEIGHTS, np.float64).reshape(3, GRID * GRID // 2) / SCALE
-    values = [_folded(blocks, mirror) @ weights[k] for k, mirror in enumerate(_MIRROR)]
+    values = [_folded(blocks, mirror) @ (np.array(WEIGHTS[k]) / SCALE) for k, mirror in enumerate(_MIRRORS)]
     return np.asarray(np.stack(values, axis=1) + np.array(INTERCEPTS), np.float64)
 
 
@@ -40,21 +39,23 @@ def standard_blocks(image: npt.NDArray[np.floating]) -> Doubles:
     return np.asarray((means - means.mean()) / max(float(means.std()), 1e-9))
 
 
-def fit_weights(blocks: Doubles, truths: Doubles) -> tuple[Doubles, Doubles]:
-    """Weights (3, GRID² / 2) and intercepts (3,) from blocks (N, GRID, GRID) and planted values (N, 3)."""
+def fit_weights(blocks: Doubles, truths: Doubles) -> tuple[list[Doubles], list[float]]:
+    """Weights and intercept of each reading from blocks (N, GRID, GRID) and planted values (N, 3)."""
     weights, intercepts = [], []
-    for mirror, truth in zip(_MIRROR, truths.T, strict=True):
+    for mirror, ridge, truth in zip(_MIRRORS, RIDGES, truths.T, strict=True):
         seen = _folded(blocks, mirror)
         centred = seen - seen.mean(axis=0)
         gram = centred.T @ centred
-        gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+        gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
         weight = np.linalg.solve(gram, centred.T @ (truth - truth.mean()))
         weights.append(weight)
-        intercepts.append(truth.mean() - seen.mean(axis=0) @ weight)
-    return np.stack(weights), np.array(intercepts)
+        intercepts.append(float(truth.mean() - seen.mean(axis=0) @ weight))
+    return weights, intercepts
 
 
-def _folded(blocks: Doubles, mirror: float) -> Doubles:
-    """(N, GRID² / 2): the left half plus, or less, the mirrored right half."""
+def _folded(blocks: Doubles, mirror: float | None) -> Doubles:
+    """(N, GRID² / 2): the left half plus, or less, the mirrored right half; (N, GRID²) without a mirror."""
+    if mirror is None:
+        return blocks.reshape(len(blocks), -1)
     half = (blocks + mirror * blocks[:, :, ::-1])[:, :, : GRID // 2]
-    return half.reshape(len(blocks), -1)
+    return np.asarray(half.reshape(len(blocks), -1), np.float64)

@@ -23,7 +23,7 @@ _EDGE = 0.4  # share of a lesion's brightest signal that counts as its edge
 @dataclass(frozen=True)
 class Lesion:
     """``side`` in the image (-1 left, 1 right), ``excess`` over the other hemisphere as a share of the brain's signal,
-    and ``core``: signal of the innermost part over that of the brightest; low where there is a dark core."""
+    and ``core``: darkest signal of the innermost part over that of the brightest; low where there is a dark core."""
 
     side: int
     excess: float
@@ -48,8 +48,8 @@ def read_lesion(image: npt.NDArray[np.floating]) -> Lesion | None:
         return None
     bright = float(np.quantile(added[region], 0.9))
     depth = gaussian_filter(region.astype(np.float64), 2.5)[region]
-    inner = added[region][depth >= np.quantile(depth, 0.85)]
-    return Lesion(side, bright / float(np.median(smooth[brain])), float(inner.mean()) / max(bright, 1e-6))
+    inner = float(np.quantile(added[region][depth >= np.quantile(depth, 0.85)], 0.05))
+    return Lesion(side, bright / float(np.median(smooth[brain])), inner / max(bright, 1e-6))
 
 
 def _axes() -> tuple[Doubles, Doubles]:

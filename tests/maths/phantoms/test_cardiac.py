@@ -17,10 +17,10 @@ LABELS = (1, 2, 3)
 
 @pytest.fixture(scope="module")
 def worlds():
-    """(table, what was read) of the same 60 patients in every world, drawn at 128 pixels and read at 64."""
+    """(table, what was read) of the same 40 patients in every world, drawn at 128 pixels and read at 64."""
     found = {}
     for world in ("null", "planted", "confounded"):
-        cohort = draw_cohort("cardiac", world, 60, 5)
+        cohort = draw_cohort("cardiac", world, 40, 5)
         found[world] = cohort.table, read_features("cardiac", to_model(cohort.images, PixelSpec(3, 64, 64)))
     return found
 
