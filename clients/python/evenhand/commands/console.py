@@ -28,6 +28,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="At most this many.")]
 
 out = Console()
 err = Console(stderr=True)
+LONGEST_LIST = 16
 
 
 class ExitCode(IntEnum):
@@ -119,8 +120,15 @@ def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
         return
     for key, value in fields.items():
         if value not in ("", None, [], {}):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            text = value if isinstance(value, str) else json.dumps(_brief(value), ensure_ascii=False, default=str)
             out.print(f"[bold]{key:<16}[/bold] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def _brief(value: Any) -> Any:
+    """A long list by its ends: nobody reads the names of 180 frames."""
+    if isinstance(value, list) and len(value) > LONGEST_LIST:
+        return [*value[: LONGEST_LIST - 2], f"… {len(value) - LONGEST_LIST + 1} more …", value[-1]]
+    return value
 
 
 def follow(operation: Operation[Any], *, resume: str) -> Any:
