@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,8 @@ class Collector:
         partners, control = deal(pool, self.order.seed, len(pool))
         rows, chosen = matched(everything, partners, self.order.seed)
         kept = np.sort(np.random.default_rng([self.order.seed, 9]).permutation(len(rows))[: self.order.images])
-        real = partners.take(chosen[kept])
+        shared = [name for name in partners.levels if name in everything.levels]  # of others nothing was asked
+        real, control = (replace(some, levels=some.levels[shared]) for some in (partners.take(chosen[kept]), control))
         made = everything.take(rows[kept])
         synthetic = Sample(organ, made.pixels, real.patients, real.levels)
         left_out = len(everything) - len(synthetic)

@@ -25,6 +25,7 @@ from services.platform.evaluation.wording import NOT_ANSWERED, spoken
 
 # Control characters and lone surrogates are neither HTML nor UTF-8.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_TAUGHT = ("recipe", "world", "organs", "patients", "seed")
 _CONTENTS = (
     ("found", "What was found"),
     ("images", "Images"),
@@ -224,11 +225,12 @@ def _sample_words(stated: Mapping[str, Any]) -> str:
 
 
 def _provenance(report: Mapping[str, Any]) -> Markup:
+    told = report["generator"]["training"]
     facts = {
         "Report": f"schema {report['schema_version']}, sha256 {report['digest']}",
         "Generator": f"sha256 {report['generator']['digest']}",
         "Feature extractor": f"sha256 {report['encoder']['digest']}",
-        "Trained on": _listed(report["generator"]["training"]) or "not stated",
+        "Trained on": _listed({key: told[key] for key in _TAUGHT if key in told}) or "not stated",
         "Platform": report["platform_version"],
     }
     return section("Provenance", "provenance", _facts(facts))

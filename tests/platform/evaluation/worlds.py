@@ -1,9 +1,10 @@
-"""A registry with an untrained encoder, and generators whose faults are known because they are planted."""
+"""A registry with an untrained encoder, and generators of pelvises whose faults are known because they are planted."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +15,38 @@ from safetensors.torch import save
 
 from services.adapters.weights import ModelRecord
 from services.maths.networks import build_network
-from services.maths.phantoms.captions import attributes_of, parse
-from services.maths.pixels import PixelSpec
-from services.training.generative.images import TRAINING, VALIDATION, draw_pictures
+from services.maths.phantoms.pelvis import RING, draw_exposure, draw_pelvis, draw_radiograph
+from services.maths.phantoms.worlds import WORLDS, Patient
+from services.maths.pixels import PixelSpec, to_model
+from services.training.generative.images import DRAWN_AT, TRAINING, draw_pictures
+from services.training.generative.recipes import PELVIS_ATTRIBUTES
 
-ORGAN, SEED, PATIENTS = "chest", 7, 60
-SPEC = PixelSpec(1, 64, 64)
-RANGE = {"low": -1.0, "high": 1.0}
+SEED, PATIENTS = 7, 60
+SPEC = PixelSpec(1, 32, 32)
+PIXELS = {"channels": 1, "height": 32, "width": 32, "low": -1.0, "high": 1.0}
 MODEL = {
-    "name": "tiny-text",
+    "name": "tiny-pelvis",
     "version": "1",
-    "task": "text-to-image",
-    "family": "latent-diffusion",
-    "input": {"channels": 1, "height": 64, "width": 64, **RANGE},
-    "output": {"channels": 1, "height": 64, "width": 64, **RANGE},
+    "task": "class-to-image",
+    "family": "diffusion-unet",
+    "input": PIXELS,
+    "output": PIXELS,
     "diffusion": {},
+    "conditions": [
+        {key: value for key, value in asdict(attribute).items() if value or (key == "low" and not attribute.levels)}
+        for attribute in PELVIS_ATTRIBUTES
+    ],
     "licence": "Apache-2.0",
-    "training": {"recipe": "tiny-text", "world": "null", "organs": [ORGAN], "patients": PATIENTS, "seed": SEED},
+    "training": {"recipe": "tiny", "world": "planted", "organs": ["pelvis"], "patients": PATIENTS, "seed": SEED},
 }
-Ask = Callable[[Mapping[str, Any]], Iterator[tuple[int, np.ndarray, dict[str, str]]]]
+Image = tuple[int, np.ndarray, dict[str, str]]
+Ask = Callable[[Mapping[str, Any]], Iterator[Image]]
 
 
 def write_registry(root: Path, **changed: Any) -> Path:
     """An encoder of random weights, which see enough of a phantom, and the record of a generator."""
     torch.manual_seed(0)
-    architecture = {"in_channels": 3, "outputs": 8, "width": 8}
+    architecture = {"in_channels": 1, "outputs": 8, "width": 8}
     network = build_network("resnet18", architecture)
     data = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
     encoder = {
@@ -47,7 +55,7 @@ def write_registry(root: Path, **changed: Any) -> Path:
         "task": "image-embedding",
         "family": "resnet18",
         "architecture": architecture,
-        "input": {"channels": 3, "height": 64, "width": 64, **RANGE},
+        "input": PIXELS,
         "licence": "Apache-2.0",
         "files": {"weights.safetensors": hashlib.sha256(data).hexdigest()},
     }
@@ -60,71 +68,54 @@ def write_registry(root: Path, **changed: Any) -> Path:
     return root
 
 
-class Pool:
-    """Phantoms of one role and world, looked up by what a prompt names."""
-
-    def __init__(self, world: str, role: int, patients: int) -> None:
-        pictures = draw_pictures(ORGAN, world, role, patients=patients, seed=SEED, pixels=SPEC)
-        self.pixels = pictures.pixels.numpy()
-        self.attributes = [attributes_of(ORGAN, row) for row in pictures.table.to_dict("records")]
-
-    def rows(self, wanted: Mapping[str, str]) -> list[int]:
-        fits = (all(told[name] == level for name, level in wanted.items()) for told in self.attributes)
-        return [row for row, fitting in enumerate(fits) if fitting]
+def drawn(world: str, attributes: Mapping[str, str], stream: int, *, ring: float | None = None) -> np.ndarray:
+    """A new patient (1, 32, 32) with the attributes asked for; everything else is as that world has it."""
+    rng = np.random.default_rng([99, stream])
+    who = Patient(0, "p", "test", attributes["sex"], round(float(attributes["age"])), attributes["race"], 1)
+    bones = replace(draw_pelvis(who, WORLDS[world], rng), bmi=float(attributes["bmi"]))
+    if ring is not None:
+        bones = replace(bones, ring=bones.ring + ring)
+    shown = replace(draw_exposure(rng), laterality=attributes["laterality"], projection=attributes["projection"])
+    return to_model(draw_radiograph(DRAWN_AT, bones, shown, rng)[None, None], SPEC)[0]
 
 
-def faultless(pool: Pool) -> Ask:
-    """Real images of other patients under the condition asked for."""
-    rng = np.random.default_rng(1)
+def faultless(world: str = "planted") -> Ask:
+    """Another draw of the world itself."""
 
-    def ask(wanted: Mapping[str, Any]) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
-        rows = pool.rows(parse(wanted["prompt"])[1])
-        for number in range(wanted["count"]):
-            index = wanted["first_index"] + number
-            yield index, pool.pixels[rng.choice(rows)], {"noise_digest": f"{index}"}
+    def ask(wanted: Mapping[str, Any]) -> Iterator[Image]:
+        for index in range(wanted["first_index"], wanted["first_index"] + wanted["count"]):
+            yield index, drawn(world, wanted["attributes"], index), {"noise_digest": f"{index}"}
 
     return ask
 
 
-def without_effusions_in_women(pool: Pool) -> Ask:
-    """Drops one group's finding."""
-    right = faultless(pool)
-
-    def ask(wanted: Mapping[str, Any]) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
-        prompt = str(wanted["prompt"])
-        if "Female" in prompt:
-            prompt = prompt.replace("left pleural effusion", "no pleural effusion")
-            prompt = prompt.replace("right pleural effusion", "no pleural effusion")
-        yield from right({**wanted, "prompt": prompt})
-
-    return ask
+def women_without_their_ring(wanted: Mapping[str, Any]) -> Iterator[Image]:
+    """Drops one group's feature: women's pelvic rings are as narrow as men's."""
+    ring = RING["Male"] - RING["Female"] if wanted["attributes"]["sex"] == "Female" else None
+    for index in range(wanted["first_index"], wanted["first_index"] + wanted["count"]):
+        yield index, drawn("planted", wanted["attributes"], index, ring=ring), {"noise_digest": f"{index}"}
 
 
-def collapsed(pool: Pool) -> Ask:
-    """One image for each condition, from one noise."""
-
-    def ask(wanted: Mapping[str, Any]) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
-        row = pool.rows(parse(wanted["prompt"])[1])[0]
-        for number in range(wanted["count"]):
-            yield wanted["first_index"] + number, pool.pixels[row], {"noise_digest": "the same"}
-
-    return ask
+def collapsed(wanted: Mapping[str, Any]) -> Iterator[Image]:
+    """One woman and one man, from one noise."""
+    usual = {"age": "60", "race": "White", "bmi": "27", "laterality": "left", "projection": "AP"}
+    for index in range(wanted["first_index"], wanted["first_index"] + wanted["count"]):
+        image = drawn("planted", {**usual, "sex": wanted["attributes"]["sex"]}, 0)
+        yield index, image, {"noise_digest": "the same"}
 
 
-def copying(pool: Pool) -> Ask:
-    """Half of the images are training images with a little noise."""
-    right, taught = faultless(pool), Pool("null", TRAINING, PATIENTS)
-    rng = np.random.default_rng(2)
+def copying() -> Ask:
+    """Half of the images are training images of the same sex with a little noise."""
+    right = faultless()
+    taught = draw_pictures("pelvis", "planted", TRAINING, patients=PATIENTS, seed=SEED, pixels=SPEC)
+    sexes = taught.table["sex"].to_numpy()
 
-    def ask(wanted: Mapping[str, Any]) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
-        rows = taught.rows(parse(wanted["prompt"])[1])
+    def ask(wanted: Mapping[str, Any]) -> Iterator[Image]:
         for index, image, record in right(wanted):
-            copy = bool(rows) and rng.random() < 0.5
-            shown = taught.pixels[rng.choice(rows)] + rng.normal(0, 0.003, SPEC.shape) if copy else image
+            rng = np.random.default_rng([98, index])
+            row = rng.choice(np.flatnonzero(sexes == wanted["attributes"]["sex"]))
+            copy = taught.pixels[row].numpy() + rng.normal(0, 0.002, SPEC.shape)
+            shown = copy if rng.random() < 0.5 else image
             yield index, np.clip(shown, 0, 1).astype(np.float32), record
 
     return ask
-
-
-def other_patients(world: str = "null") -> Pool:
-    return Pool(world, VALIDATION, 220)

@@ -18,7 +18,6 @@ from services.training.generative.super_resolution import enlarged, reduced
 from services.training.generative.text_to_image import Prompts, hint
 from services.training.generative.tokens import train_tokenizer
 
-
 ALL = (*PELVIS_ATTRIBUTES, SEVERITY)
 
 
