@@ -27,7 +27,7 @@ def describe(generator: Generator, organ: str, row: Mapping[str, Any]) -> Descri
     """Levels of one row and the request for such an image; None where the row cannot be asked for.
 
     That is a phantom that does not show clearly what its caption would say, or one that lacks an attribute which the
-    model is conditioned on.
+    model is conditioned on, or has it at a level that the model does not know.
     """
     if generator.task == "class-to-image":
         return _by_attributes(generator.conditions, row)
@@ -39,10 +39,17 @@ def describe(generator: Generator, organ: str, row: Mapping[str, Any]) -> Descri
 
 def _by_attributes(conditions: Sequence[Attribute], row: Mapping[str, Any]) -> Described | None:
     given = {condition.name: row.get(condition.name) for condition in conditions}
-    if any(is_missing(value) for value in given.values()):
+    if not all(_askable(condition, given[condition.name]) for condition in conditions):
         return None
     levels = {condition.name: level_of(condition, given[condition.name]) for condition in conditions}
     return levels, {"attributes": {name: spelled(value) for name, value in given.items()}}
+
+
+def _askable(condition: Attribute, value: Any) -> bool:
+    """Whether the model has such a level, or such numbers."""
+    if is_missing(value):
+        return False
+    return spelled(value) in condition.levels if condition.levels else condition.low <= float(value) <= condition.high
 
 
 def level_of(condition: Attribute, value: Any) -> str | None:

@@ -69,7 +69,7 @@ def evaluate(
         compared = Compared(*triple, *features)
         samples.append({"organ": organ, **stated, "images": len(compared.real), "control": len(compared.control)})
         found = _measured(collector, encoder, compared, counts)
-        closest = _nearest(collector, encoder, compared, found)
+        closest = _nearest(collector, encoder, compared, found, samples[-1])
         for name, rows in found.items():
             tables[name] += rows
         pixels.append(compared.synthetic.pixels)
@@ -92,12 +92,15 @@ def _measured(collector: Collector, encoder: Encoder, compared: Compared, counts
     return found
 
 
-def _nearest(collector: Collector, encoder: Encoder, compared: Compared, found: dict[str, Rows]) -> Sequence[Pair]:
+def _nearest(
+    collector: Collector, encoder: Encoder, compared: Compared, found: dict[str, Rows], stated: dict[str, Any]
+) -> Sequence[Pair]:
     """Adds rows about nearness to the training images, where these are known; the closest pairs with their pictures."""
     taught = collector.training(compared.organ)
     if taught is None:
         return []
     pixels, patients = taught
+    stated |= {"training_images": len(pixels), "training_patients": len(np.unique(patients))}
     features = encoder.encode(pixels, collector.counter(f"encoding what taught {compared.organ or 'it'}", len(pixels)))
     channels = pixels.shape[1]
     samples = (compared.synthetic, compared.real, compared.control)

@@ -217,6 +217,8 @@ def _sample_title(stated: Mapping[str, Any]) -> str:
 
 def _sample_words(stated: Mapping[str, Any]) -> str:
     said = f"{stated['images']} images by {stated['source']}; {stated['reference']}; {stated['control']} control images"
+    if stated.get("training_images"):
+        said += f"; {stated['training_images']:,} images of {stated['training_patients']:,} training patients"
     if stated.get("left_out"):
         said += f"; {stated['left_out']} images without a real one of their attributes were left out"
     if stated.get("more_images_of_patients"):

@@ -13,10 +13,12 @@ from services.platform.evaluation.wording import percent, spoken, verdict
 Row = Mapping[str, Any]
 Cells = Callable[[Row], Sequence[Content]]
 
+_VERDICT = element("span", "Verdict", class_="v-head")
+
 
 def distance_table(rows: Sequence[Row]) -> Markup:
     """All organs and groups; those too small keep their line."""
-    columns = [
+    columns: list[Content] = [
         "Of",
         "Group",
         "KID",
@@ -27,7 +29,7 @@ def distance_table(rows: Sequence[Row]) -> Markup:
         "FD floor",
         "95 % of halves",
         "p adj.",
-        "Verdict",
+        _VERDICT,
     ]
     return table("The n of both distances is in the verdict", columns, map(_distance_cells, rows), text_columns=2)
 

@@ -60,6 +60,7 @@ def test_the_reader_is_held_to_real_images_and_what_it_cannot_read_is_said(null)
     confusion = next(one for one in null[0]["confusions"] if one["read"] == "sex")
     assert np.array(confusion["counts"]).shape == (2, 3)
     assert {row["attribute"] for row in null[0]["unread"]} == {"age", "race", "bmi"}
+    assert null[0]["samples"][0]["training_patients"] == worlds.PATIENTS
 
 
 def test_the_page_asks_nothing_of_the_network_and_the_report_has_its_digest(null):

@@ -61,6 +61,14 @@ def test_a_pelvis_is_asked_for_by_all_its_attributes_and_read_back():
     assert {"neck_shaft_angle", "waist"} <= set(seen.features)
 
 
+def test_a_patient_whom_the_model_has_no_level_for_is_not_asked_for():
+    row = {"sex": "Male", "age": 60, "race": "White", "bmi": 25.0, "laterality": "left", "projection": "AP"}
+    row |= {"osteoarthritis": 1}
+    assert describe(PELVIS, "pelvis", row) is not None
+    for changed in ({"race": "unknown"}, {"age": 17}, {"bmi": float("nan")}):
+        assert describe(PELVIS, "pelvis", row | changed) is None
+
+
 def test_images_that_no_reader_knows_are_said_to_be_unread():
     images = np.zeros((3, 1, 16, 16), np.float32)
     assert read_images("", "text-to-image", images, ["site"]).unread == {"site": "there is no reader for these images"}

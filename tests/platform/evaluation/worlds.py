@@ -44,12 +44,19 @@ Ask = Callable[[Mapping[str, Any]], Iterator[Image]]
 
 
 def write_registry(root: Path, **changed: Any) -> Path:
-    """An encoder of random weights, which see enough of a phantom, and the record of a generator."""
+    """The encoder, and the record of a generator."""
+    write_encoder(root)
+    _write(root, {**MODEL, **changed})
+    return root
+
+
+def write_encoder(root: Path) -> None:
+    """An encoder of random weights, which see enough of a phantom."""
     torch.manual_seed(0)
     architecture = {"in_channels": 1, "outputs": 8, "width": 8}
     network = build_network("resnet18", architecture)
     data = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
-    encoder = {
+    plain = {
         "name": "phantom-clip",
         "version": "1",
         "task": "image-embedding",
@@ -59,13 +66,15 @@ def write_registry(root: Path, **changed: Any) -> Path:
         "licence": "Apache-2.0",
         "files": {"weights.safetensors": hashlib.sha256(data).hexdigest()},
     }
-    for plain in (encoder, {**MODEL, **changed}):
-        record = ModelRecord.model_validate(plain)
-        folder = root / record.name / record.version
-        folder.mkdir(parents=True)
-        (folder / "model.yaml").write_text(yaml.safe_dump(record.model_dump(mode="json", exclude_defaults=True)))
-    (root / "phantom-clip" / "1" / "weights.safetensors").write_bytes(data)
-    return root
+    (_write(root, plain) / "weights.safetensors").write_bytes(data)
+
+
+def _write(root: Path, plain: Mapping[str, Any]) -> Path:
+    record = ModelRecord.model_validate(plain)
+    folder = root / record.name / record.version
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump(record.model_dump(mode="json", exclude_defaults=True)))
+    return folder
 
 
 def drawn(world: str, attributes: Mapping[str, str], stream: int, *, ring: float | None = None) -> np.ndarray:
