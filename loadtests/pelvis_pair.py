@@ -33,7 +33,7 @@ from services.training.generative.packages import write_network
 from services.training.generative.recipes import find_generative_recipe
 
 ZOO = Path(__file__).resolve().parents[1] / "deploy/zoo"
-BASE, UPSCALER, ENCODER = "pelvis-diffusion", "pelvis-upscaler", "phantom-clip"
+BASE, UPSCALER, ENCODER = "pelvis-severity-diffusion", "pelvis-upscaler", "phantom-clip"
 TASKS = ("class-to-image", "super-resolution")
 SEED = 11
 # Osteoarthritis is held, too, so that it has a grade from which two per cent can be taken.
