@@ -7,23 +7,34 @@ lesion alone, since ventricles and cortex are drawn in both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_closing, binary_fill_holes, gaussian_filter, label, map_coordinates
+from scipy.ndimage import (
+    binary_closing,
+    binary_fill_holes,
+    distance_transform_edt,
+    gaussian_filter,
+    label,
+    map_coordinates,
+    maximum_filter,
+)
 
 Doubles = npt.NDArray[np.float64]
 
 _SIZE = 64  # pixels at which a brain is read
 _BRAIN = (0.56, 0.72)  # half-axes, inside the skull of the smallest head
 _MIDLINE = 0.04
+_RIM = 1.5  # pixels from the edge that are not inside
+_RING = (2.0, 7.0)  # pixels from a place
 _EDGE = 0.4  # share of a lesion's brightest signal that counts as its edge
 
 
 @dataclass(frozen=True)
 class Lesion:
     """``side`` in the image (-1 left, 1 right), ``excess`` over the other hemisphere as a share of the brain's signal,
-    and ``core``: darkest signal of the innermost part over that of the brightest; low where there is a dark core."""
+    and ``core``: least signal of a place inside over that of the ring around it; low with a necrotic core."""
 
     side: int
     excess: float
@@ -47,9 +58,32 @@ def read_lesion(image: npt.NDArray[np.floating]) -> Lesion | None:
     if not region.any() or max(gains) <= 0:
         return None
     bright = float(np.quantile(added[region], 0.9))
-    depth = gaussian_filter(region.astype(np.float64), 2.5)[region]
-    inner = float(np.quantile(added[region][depth >= np.quantile(depth, 0.85)], 0.05))
-    return Lesion(side, bright / float(np.median(smooth[brain])), inner / max(bright, 1e-6))
+    return Lesion(side, bright / float(np.median(smooth[brain])), _core(added, region))
+
+
+def _core(added: Doubles, region: npt.NDArray[np.bool_]) -> float:
+    """The least, over places inside a region, of their signal over that of the ring around them.
+
+    The ring is bright in all directions around a necrotic core: it counts as the mean of the four least bright of
+    eight directions, each by its brightest pixel.
+    """
+    region = binary_fill_holes(binary_closing(region, iterations=3))
+    depth = distance_transform_edt(region)
+    shown = np.where(region, added, -1.0)
+    around = np.sort([maximum_filter(shown, footprint=part, mode="constant", cval=-1.0) for part in _ring()], axis=0)
+    ratio = added / np.maximum(around[:4].mean(axis=0), 0.02)
+    inside = (depth >= min(_RIM, 0.8 * float(depth.max()))) & (around[0] > 0)
+    return float(ratio[inside].min()) if inside.any() else 1.0
+
+
+@lru_cache(maxsize=1)
+def _ring() -> tuple[npt.NDArray[np.bool_], ...]:
+    """Footprints of the ring's eight parts."""
+    reach = int(_RING[1])
+    down, across = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    distance = np.hypot(down, across)
+    direction = np.rint(np.arctan2(down, across) / (np.pi / 4)).astype(int) % 8
+    return tuple((distance >= _RING[0]) & (distance <= _RING[1]) & (direction == k) for k in range(8))
 
 
 def _axes() -> tuple[Doubles, Doubles]:
