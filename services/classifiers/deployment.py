@@ -12,7 +12,7 @@ from services.classifiers.wire import read_request, write_reply
 from services.hosting.envelope import Reply
 from services.hosting.replica import HostReplica
 
-TASKS = ("classification", "segmentation", "attribute-classification")
+TASKS = ("classification", "segmentation", "attribute-classification", "image-embedding")
 
 
 @serve.deployment

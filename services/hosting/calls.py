@@ -21,6 +21,7 @@ APP_OF_TASK = {
     "classification": "classifiers",
     "attribute-classification": "classifiers",
     "segmentation": "classifiers",
+    "image-embedding": "classifiers",
     "class-to-image": "generator",
     "mask-to-image": "generator",
     "text-to-image": "generator",

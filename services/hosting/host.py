@@ -19,6 +19,7 @@ OUTPUT_NAME = {
     "classification": "probabilities",
     "attribute-classification": "probabilities",
     "segmentation": "mask",
+    "image-embedding": "embedding",
 }
 RANGE_SLACK = 1e-3  # resampling may overshoot a range's end by rounding
 MOST_ROWS = 256
@@ -125,7 +126,9 @@ def check_input(record: ModelRecord, inputs: Mapping[str, np.ndarray]) -> np.nda
 
 
 def finish(record: ModelRecord, raw: np.ndarray) -> np.ndarray:
-    """Network output → probabilities, or pixels clipped to the model's own output range, float32."""
+    """Network output → probabilities, an embedding as it is, or pixels clipped to the output range; float32."""
+    if record.task == "image-embedding":
+        return np.asarray(raw, np.float32)
     if record.task == "reconstruction":
         assert record.output is not None  # ModelRecord checks it
         return np.asarray(np.clip(raw, record.output.low, record.output.high), np.float32)

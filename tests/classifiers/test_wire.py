@@ -8,6 +8,7 @@ from evenhand.classification.v1 import classification_service_pb2 as pb
 
 from services.adapters.weights import load_record
 from services.classifiers.wire import read_request, write_reply
+from services.errors import InvalidInput
 from tests.packages import write_classifier
 
 
@@ -31,3 +32,10 @@ def test_a_segmenter_answers_a_mask_and_no_labels(tmp_path: Path) -> None:
     assert not reply.labels
     assert list(reply.mask.shape) == [2, 8, 8]
     np.testing.assert_array_equal(np.frombuffer(reply.mask.data, "<f4").reshape(2, 8, 8), mask)
+
+
+def test_an_embedding_is_no_classification(tmp_path: Path) -> None:
+    record = load_record(write_classifier(tmp_path)).model_copy(update={"task": "image-embedding"})
+    with pytest.raises(InvalidInput, match="embeddings, not classes") as caught:
+        write_reply(record, np.zeros(3, np.float32))
+    assert (caught.value.field, caught.value.reason) == ("model", "MODEL_TASK_MISMATCH")

@@ -12,10 +12,15 @@ ARCHITECTURES = {
     "resnet18": {"in_channels": 1, "outputs": 3, "width": 4},
     "pointwise": {"in_channels": 1, "out_channels": 1},
 }
+ELSEWHERE = {"diffusion-unet"}  # takes a time and an embedding: test_diffusion_unet.py
 OUTPUTS = {"unet": (5, 2, 32, 32), "resnet18": (5, 3), "pointwise": (5, 1, 32, 32)}
 
 
-@pytest.fixture(params=FAMILIES)
+def test_no_family_is_left_out():
+    assert set(ARCHITECTURES) | ELSEWHERE == set(FAMILIES)
+
+
+@pytest.fixture(params=ARCHITECTURES)
 def family(request):
     return request.param
 
@@ -68,7 +73,7 @@ def test_the_published_width_gives_the_published_number_of_parameters():
 @pytest.mark.parametrize(
     ("family", "architecture", "message"),
     [
-        ("transformer", {}, "family must be one of unet, resnet18, pointwise"),
+        ("transformer", {}, "family must be one of unet, resnet18, diffusion-unet, pointwise"),
         ("unet", {"depth": 3}, "architecture of unet"),
         ("unet", {"in_channels": 2, "residual": True}, "as many channels as it takes"),
     ],
