@@ -225,6 +225,20 @@ def test_masks_keep_their_labels_when_resized():
         resize_masks(masks.astype(np.float32), 4, 4)
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_a_smaller_mask_lies_where_the_larger_one_lay(factor):
+    """The centres of discs; the nearest pixel moves them all by a quarter pixel at half the size."""
+    side, shifts, areas = 24 * factor, [], []
+    y, x = (np.mgrid[:side, :side] + 0.5) / factor
+    for across, down in np.random.default_rng(5).uniform(10, 14, (40, 2)):
+        small = resize_masks((np.hypot(x - across, y - down) < 6.2).astype(np.uint8)[None], 24, 24)[0]
+        rows, columns = np.nonzero(small)
+        shifts.append((columns.mean() + 0.5 - across, rows.mean() + 0.5 - down))
+        areas.append(small.sum() / (np.pi * 6.2**2))
+    assert abs(np.mean(areas) - 1) < 0.03
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.03 and np.abs(shifts).max() < 0.2
+
+
 def test_each_fault_of_a_batch_has_its_own_error():
     good = np.full((2, 1, 4, 4), 0.5, np.float32)
     check_images(good)
