@@ -214,7 +214,8 @@ class Cohorts:
 
         Args:
             images: folder. The files that the table names are sent; all of them if it names none.
-            schema: YAML file, or a ready-made schema: "chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain".
+            schema: YAML file, or a ready-made schema: "chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain",
+                "phantom-pelvis", "phantom-cardiac".
             table: CSV with one row per record; None where the schema finds the records itself.
             display_name: what people will call it.
             request_id: UUID4; a repeated one gives the first operation. The client makes one otherwise.

@@ -30,7 +30,9 @@ Name = Annotated[str, typer.Argument(help="cohorts/… or what follows the slash
 def create(
     context: typer.Context,
     *,
-    schema: Annotated[str, typer.Option(help="YAML file, or chexpert, ucsf-pdgm, phantom-chest, phantom-brain.")],
+    schema: Annotated[
+        str, typer.Option(help="YAML file, or chexpert, ucsf-pdgm, phantom-{chest,brain,pelvis,cardiac}")
+    ],
     images: Annotated[Path | None, typer.Option(help="Folder to send. Only files that the table names go.")] = None,
     folder: Annotated[str | None, typer.Option(help="Folder on the server instead: nothing is sent.")] = None,
     table: Annotated[Path | None, typer.Option(help="CSV with one row per record.")] = None,
