@@ -27,8 +27,8 @@ import torch
 from loadtests.platform_run import CLASSIFIER, PHOTONS, RECONSTRUCTION, Platform, platform, put_chest_cohort
 from services.adapters.ledger import Operation
 from services.adapters.weights import DirectoryRegistry
-from services.audit.cohort.shards import Record
 from services.hosting.calls import LocalModelCalls
+from services.hosting.shards import Record
 
 HERE = Path(__file__).resolve().parent
 BATCH = 32

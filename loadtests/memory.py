@@ -27,10 +27,10 @@ from google.longrunning import operations_pb2
 from services.adapters.ledger import open_ledger
 from services.adapters.object_store import open_object_store
 from services.audit.audits import Audits
-from services.audit.cohort.shards import Record
 from services.audit.publish import SubprocessPublisher
 from services.audit.settings import Settings
 from services.audit.worker import Worker
+from services.hosting.shards import Record
 from tests.audit.cohorts import put_cohort
 
 HERE = Path(__file__).resolve().parent

@@ -20,8 +20,8 @@ from evenhand.audit.v1 import audit_pb2, audit_service_pb2, audit_service_pb2_gr
 
 from services.adapters.ledger import Ledger, Operation, open_ledger
 from services.adapters.object_store import ObjectStore, open_object_store
-from services.audit.cohort.shards import Record
 from services.audit.settings import Settings as AuditSettings
+from services.hosting.shards import Record
 from services.maths.phantoms import draw_cohort
 from services.platform import supervisor
 from services.platform.settings import Settings as PlatformSettings

@@ -22,7 +22,6 @@ from services.adapters.object_store import ObjectStore
 from services.audit import resources
 from services.audit.cohort.ingest import ingest
 from services.audit.cohort.schema import CohortSchema
-from services.audit.cohort.shards import Shard, ShardRef, read_shard
 from services.audit.perceptual import VARIANTS, Perceptual
 from services.audit.pipeline import ModelStage, ResolvedAudit, ResolvedPipeline, plan_from_dict
 from services.audit.publish import PublishTask
@@ -41,6 +40,7 @@ from services.audit.steps import (
 from services.errors import DeadlineExceeded, FailedPrecondition, Overloaded, Unavailable
 from services.hosting.calls import ModelCalls
 from services.hosting.operations import stored_response
+from services.hosting.shards import Shard, ShardRef, read_shard
 from services.maths.canonical import canonical_json
 
 log = logging.getLogger(__name__)

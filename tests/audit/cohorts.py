@@ -10,8 +10,8 @@ from typing import Any
 
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore
-from services.audit.cohort.shards import Record, write_shard
 from services.audit.resources import cohort_body
+from services.hosting.shards import Record, write_shard
 from services.maths.canonical import canonical_json, digest
 
 

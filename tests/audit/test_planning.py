@@ -13,11 +13,11 @@ import pytest
 
 from services.adapters.object_store import ObjectStore
 from services.audit.cohort.counts import read_people
-from services.audit.cohort.shards import ShardRef, read_shard
 from services.audit.pipeline import AuditSpec, ResolvedAudit
 from services.audit.planning import Forecast, PlannedCell, Planner, forecast
 from services.audit.resolution import resolve
 from services.audit.wire import audit_spec
+from services.hosting.shards import ShardRef, read_shard
 from tests.audit.world import COHORT, World, audit_request, make_world
 
 RECORDS = 160

@@ -20,13 +20,13 @@ from evenhand.audit.v1 import audit_pb2
 
 from services.adapters.ledger import Operation
 from services.audit.chunks import REDUCE, ROWS
-from services.audit.cohort.shards import Shard, ShardRef, read_shard
 from services.audit.pipeline import plan_from_dict
 from services.audit.publish import SubprocessPublisher
 from services.audit.results.formats import read_predictions, read_quality
 from services.audit.steps import Batch, run_batch
 from services.errors import Unavailable, UnsupportedFormat
 from services.hosting.calls import ModelCalls
+from services.hosting.shards import Shard, ShardRef, read_shard
 from tests.audit.world import COHORT, LABELS, Fleet, SlowCalls, World, make_world
 from tests.servers.ceph import ACCESS_KEY, SECRET_KEY, CephS3
 

@@ -27,11 +27,11 @@ from services.adapters.ledger import Ledger, Operation, open_ledger
 from services.adapters.object_store import ObjectStore, open_object_store
 from services.adapters.weights import DirectoryRegistry
 from services.audit.audits import Audits
-from services.audit.cohort.shards import Record
 from services.audit.publish import PublishTask, publish
 from services.audit.settings import Settings
 from services.audit.worker import Worker
 from services.hosting.calls import LocalModelCalls, ModelCalls
+from services.hosting.shards import Record
 from tests.audit.cohorts import put_cohort
 from tests.packages import write_classifier, write_package
 

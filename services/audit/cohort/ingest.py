@@ -27,9 +27,9 @@ from typing import Any
 from services.adapters.decoder import Decoded, Decoder, InFolder, Limits, Refused, Source
 from services.adapters.object_store import ObjectStore
 from services.audit.cohort.schema import CohortSchema
-from services.audit.cohort.shards import Record, ShardRef, write_shard
 from services.audit.cohort.table import Row, Table, read_table
 from services.errors import Cancelled, FailedPrecondition, InvalidInput, NotFound, TooLarge, Undecodable
+from services.hosting.shards import Record, ShardRef, write_shard
 from services.maths.canonical import digest
 
 SCHEMA_VERSION = 1

@@ -18,8 +18,8 @@ from PIL import Image
 from services.adapters.object_store import MemoryStore
 from services.audit.cohort import ingest as ingest_module
 from services.audit.cohort.schema import load_schema
-from services.audit.cohort.shards import ShardRef, read_shard
 from services.errors import Cancelled, FailedPrecondition, InvalidInput, UnknownLabel
+from services.hosting.shards import ShardRef, read_shard
 from services.maths.canonical import digest
 from services.maths.phantoms import draw_cohort
 from services.training.phantom_files import write_phantoms

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from services.adapters.object_store import MemoryStore
-from services.audit.cohort.shards import Record, ShardRef, read_shard, write_shard
 from services.errors import Internal
+from services.hosting.shards import Record, ShardRef, read_shard, write_shard
 
 
 def records():
