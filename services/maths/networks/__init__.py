@@ -12,15 +12,19 @@ from typing import Any
 from torch import nn
 
 from services.maths.networks.diffusion_unet import DiffusionUNet
+from services.maths.networks.pix2pix import Pix2Pix
 from services.maths.networks.pointwise import Pointwise
 from services.maths.networks.resnet import ResNet18
+from services.maths.networks.restoration_unet import RestorationUNet
 from services.maths.networks.unet import UNet
 
 FAMILIES: Mapping[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "resnet18": ResNet18,
     "diffusion-unet": DiffusionUNet,
+    "pix2pix": Pix2Pix,
     "pointwise": Pointwise,
+    "restoration-unet": RestorationUNet,
 }
 
 

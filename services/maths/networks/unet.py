@@ -11,17 +11,27 @@ class UNet(nn.Module):
 
     Two 3 × 3 convolutions with ReLU a level, max-pooling down, transposed convolutions up, no normalisation: a row's
     result cannot depend on its neighbours. With ``residual`` the output is the input plus a correction, which suits
-    restoring an image; segmentation has mask logits instead.
+    restoring an image; with ``sigmoid`` it lies in [0, 1]; segmentation has neither, but mask logits.
     """
 
     def __init__(
-        self, in_channels: int = 1, out_channels: int = 1, width: int = 16, levels: int = 3, residual: bool = False
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        width: int = 16,
+        levels: int = 3,
+        *,
+        residual: bool = False,
+        sigmoid: bool = False,
     ) -> None:
         super().__init__()
+        if residual and sigmoid:
+            raise ValueError("a U-Net's output is a correction (residual) or squeezed (sigmoid), not both")
         if residual and in_channels != out_channels:
             raise ValueError(f"a residual U-Net gives as many channels as it takes, not {in_channels} → {out_channels}")
         widths = [width * 2**level for level in range(levels + 1)]
         self.residual = residual
+        self.sigmoid = sigmoid
         self.down = nn.ModuleList(
             _double_convolution(before, after)
             for before, after in zip([in_channels, *widths[:-1]], widths, strict=True)
@@ -40,6 +50,8 @@ class UNet(nn.Module):
         for rise, block, skip in zip(self.rise, self.up, reversed(skipped), strict=True):
             features = block(torch.cat([skip, rise(features)], dim=1))
         output: torch.Tensor = self.head(features)
+        if self.sigmoid:
+            return output.sigmoid()
         return images + output if self.residual else output
 
 

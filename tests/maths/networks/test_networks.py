@@ -12,7 +12,8 @@ ARCHITECTURES = {
     "resnet18": {"in_channels": 1, "outputs": 3, "width": 4},
     "pointwise": {"in_channels": 1, "out_channels": 1},
 }
-ELSEWHERE = {"diffusion-unet"}  # takes a time and an embedding: test_diffusion_unet.py
+ELSEWHERE = {"diffusion-unet", "pix2pix", "restoration-unet"}
+"""Those that take a time or are two networks in one have tests of their own."""
 OUTPUTS = {"unet": (5, 2, 32, 32), "resnet18": (5, 3), "pointwise": (5, 1, 32, 32)}
 
 
@@ -64,6 +65,13 @@ def test_a_residual_unet_with_a_zero_head_is_the_identity(images):
     assert torch.equal(network(images), images)
 
 
+@torch.inference_mode()
+def test_a_squeezed_unet_stays_between_black_and_white(images):
+    network = build_network("unet", {"width": 4, "levels": 2, "sigmoid": True})
+    network.head.bias.fill_(30.0)
+    assert float(network(images).max()) <= 1.0
+
+
 def test_the_published_width_gives_the_published_number_of_parameters():
     """11.17 million for ResNet-18 with a 3 × 3 stem and 10 outputs, the figure usual for CIFAR-10."""
     network = build_network("resnet18", {"in_channels": 3, "outputs": 10, "width": 64})
@@ -73,9 +81,10 @@ def test_the_published_width_gives_the_published_number_of_parameters():
 @pytest.mark.parametrize(
     ("family", "architecture", "message"),
     [
-        ("transformer", {}, "family must be one of unet, resnet18, diffusion-unet, pointwise"),
+        ("transformer", {}, "family must be one of unet, resnet18, diffusion-unet, pix2pix, pointwise"),
         ("unet", {"depth": 3}, "architecture of unet"),
         ("unet", {"in_channels": 2, "residual": True}, "as many channels as it takes"),
+        ("unet", {"residual": True, "sigmoid": True}, "not both"),
     ],
 )
 def test_an_unknown_family_or_argument_is_named(family, architecture, message):
