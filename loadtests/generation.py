@@ -126,7 +126,7 @@ async def counterfactual_figures(bench: Bench) -> Figures:
 async def _same_arithmetic(bench: Bench, places: np.ndarray, small: np.ndarray) -> Figures:
     """The engine asked for the published recipe's sampler gives its image: both sample the same model."""
     path = await bench.pair.path(bench.sizes.frames)
-    same = await bench.pair.sample(path[places], "ddim", bench.sizes.plain_steps)
+    same = await bench.pair.sample(path[places], "ddim", bench.sizes.plain_steps, spacing="trailing")
     return {"same_recipe_pixel_difference": float(np.abs(same - small).max())}
 
 
@@ -135,7 +135,9 @@ async def kid_figures(bench: Bench) -> Figures:
     count, encoder = bench.sizes.patients, Encoder(bench.registry)
     embeddings, indices = await bench.pair.patients(2 * count), list(range(2 * count))
     recipe = bench.recipe
-    plain = await bench.pair.sample(embeddings[:count], "ddim", bench.sizes.plain_steps, indices=indices[:count])
+    plain = await bench.pair.sample(
+        embeddings[:count], "ddim", bench.sizes.plain_steps, indices=indices[:count], spacing="trailing"
+    )
     ours = await bench.pair.sample(embeddings, recipe.sampler, recipe.steps, indices=indices)
     theirs, mine, patients = encoder.features(plain), encoder.features(ours), np.arange(2 * count)
     others, same = patients[count:], patients[:count]

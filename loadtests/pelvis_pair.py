@@ -105,10 +105,17 @@ class Pair:
         return await self.host.engine.run(lambda: torch.stack([self._embedding(_someone(i)) for i in range(count)]))
 
     async def sample(
-        self, embeddings: torch.Tensor, sampler: str, steps: int, *, indices: Sequence[int] | None = None
+        self,
+        embeddings: torch.Tensor,
+        sampler: str,
+        steps: int,
+        *,
+        indices: Sequence[int] | None = None,
+        spacing: Spacing | None = None,
     ) -> np.ndarray:
-        """Base images (N, 1, 32, 32). One noise for all, or one for each of ``indices``."""
-        denoiser, plan = self.host.denoiser(self.base), self.host.plan(self.base, sampler, steps)
+        """Base images (N, 1, 32, 32). One noise for all, or one for each of ``indices``; the model's own spacing."""
+        denoiser = self.host.denoiser(self.base)
+        plan = self.host.plan(self.base, sampler, steps, spacing=spacing)
         null = await self.host.engine.run(denoiser.null, Condition(embeddings[0]))
         keys = indices or [0] * len(embeddings)
         guidance = replace(self.guidance, interval=self._interval)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
+from services.adapters.restoration import Restoration
 from services.errors import FailedPrecondition, Internal, InvalidInput, NotFound, UnsupportedFormat
 from services.maths.canonical import digest
 from services.maths.diffusion.attributes import Attribute
@@ -86,6 +87,8 @@ class Diffusion(BaseModel):
     guidance_scale: float = Field(default=1.0, ge=0)
     """The scale that the model's authors suggest; 1 is no guidance."""
     default_steps: int = Field(default=20, ge=1)
+    spacing: Literal["trailing", "quadratic"] = "trailing"
+    """Which of the levels so many steps visit: see :func:`services.maths.diffusion.schedules.sampling_levels`."""
     null_condition: bool = True
     """Whether it learned what an image looks like without conditions, as guidance needs."""
 
@@ -151,6 +154,7 @@ class ModelRecord(BaseModel):
     modality: str = ""
     degradation: dict[str, Any] | None = None
     diffusion: Diffusion | None = None
+    restoration: Restoration | None = None
     conditions: tuple[Condition, ...] = ()
     factor: int | None = Field(default=None, ge=2)
     base: BaseModelReference | None = None
@@ -174,6 +178,8 @@ class ModelRecord(BaseModel):
             raise ValueError(f"a model for {self.task} needs labels")
         if (self.task in GENERATIVE) != (self.diffusion is not None):
             raise ValueError(f"diffusion belongs to {', '.join(GENERATIVE)}, and each of them needs it")
+        if self.restoration is not None and self.task != "reconstruction":
+            raise ValueError("restoration belongs to a model for reconstruction")
         for task, field in _FIELDS_OF_TASK.items():
             if (self.task == task) != bool(getattr(self, field)):
                 raise ValueError(f"{field} belongs to a model for {task}, which needs it")
@@ -192,12 +198,14 @@ class ModelRecord(BaseModel):
     def digest(self) -> str:
         """sha256 over everything that decides an answer: architecture, specs, labels, thresholds and file digests."""
         described = self.model_dump(mode="json", exclude={"licence", "scores", "threshold_source", "training"})
-        # A field that a task does not have is no part of its digest, so that new tasks leave old models' digests alone.
+        # What a model does not have or say is no part of its digest, so that new fields leave old models' digests alone.
+        if self.diffusion is not None and self.diffusion.spacing == "trailing":
+            del described["diffusion"]["spacing"]
         return digest({key: value for key, value in described.items() if key not in _LATER_FIELDS or value})
 
 
 _FIELDS_OF_TASK = {"class-to-image": "conditions", "super-resolution": "factor", "mask-to-image": "base"}
-_LATER_FIELDS = ("diffusion", "conditions", "factor", "base", "mask_labels")
+_LATER_FIELDS = ("diffusion", "restoration", "conditions", "factor", "base", "mask_labels")
 
 
 def load_record(folder: Path) -> ModelRecord:

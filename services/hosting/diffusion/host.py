@@ -18,6 +18,7 @@ from services.hosting.diffusion.rows import Order
 from services.hosting.diffusion.sampling import DEFAULT_SAMPLER, diffusion_of, plan_of
 from services.hosting.diffusion.settings import DiffusionSettings, place
 from services.maths.diffusion.plans import SAMPLERS, Plan
+from services.maths.diffusion.schedules import Spacing
 
 MASK_PHASES = ("ED", "ES")  # the planes of a mask for three channels, which show ED, ES and ED
 
@@ -74,8 +75,10 @@ class DiffusionHost:
         """The loaded model; what it is follows from the record's task."""
         return self._denoisers[_key(record)]
 
-    def plan(self, record: ModelRecord, sampler: str, steps: int) -> Plan:
-        return plan_of(self.denoiser(record).parameterisation.schedule, sampler, steps)
+    def plan(self, record: ModelRecord, sampler: str, steps: int, *, spacing: Spacing | None = None) -> Plan:
+        """The plan of ``sampler`` in so many steps, at the levels that the model's record asks for or ``spacing``."""
+        schedule = self.denoiser(record).parameterisation.schedule
+        return plan_of(schedule, sampler, steps, spacing or diffusion_of(record).spacing)
 
     def batch_shape(self, record: ModelRecord) -> list[int]:
         """Shape of every call of the model's network."""

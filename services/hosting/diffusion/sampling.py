@@ -9,7 +9,7 @@ from services.errors import FailedPrecondition, InvalidInput, OutOfRange
 from services.maths.diffusion.guidance import Guidance
 from services.maths.diffusion.noise import LARGEST_SEED
 from services.maths.diffusion.plans import SAMPLERS, Plan, make_plan
-from services.maths.diffusion.schedules import NoiseSchedule, sampling_levels
+from services.maths.diffusion.schedules import NoiseSchedule, Spacing, sampling_levels
 
 DEFAULT_SAMPLER = "dpmpp-2m"
 LARGEST_SCALE = 100.0
@@ -76,9 +76,9 @@ def checked_digest(record_digest: str, asked: str, *, field: str = "model_digest
         )
 
 
-def plan_of(schedule: NoiseSchedule, sampler: str, steps: int) -> Plan:
+def plan_of(schedule: NoiseSchedule, sampler: str, steps: int, spacing: Spacing) -> Plan:
     """The one plan of these settings: rows that share a plan move on together."""
-    return _plan(_Known(schedule), sampler, steps)
+    return _plan(_Known(schedule), sampler, steps, spacing)
 
 
 class _Known:
@@ -96,5 +96,5 @@ class _Known:
 
 
 @lru_cache(maxsize=64)
-def _plan(known: _Known, sampler: str, steps: int) -> Plan:
-    return make_plan(sampler, sampling_levels(known.schedule, steps))
+def _plan(known: _Known, sampler: str, steps: int, spacing: Spacing) -> Plan:
+    return make_plan(sampler, sampling_levels(known.schedule, steps, spacing=spacing))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
-Spacing = Literal["trailing", "leading", "linspace"]
+Spacing = Literal["trailing", "leading", "linspace", "quadratic"]
 
 LARGEST_BETA = 0.999  # Nichol & Dhariwal 2021, section 3.2: beta is clipped near the last step
 
@@ -81,7 +81,9 @@ def sampling_levels(schedule: NoiseSchedule, steps: int, *, spacing: Spacing = "
 
     "trailing" (Lin et al. 2024) visits T - 1, where sampling starts from pure noise; "leading" does not, and with a
     zero terminal SNR it would start from a level at which training has seen some image; it is paper 000's. "linspace"
-    visits both ends. ValueError unless 1 <= steps <= T.
+    visits both ends. "quadratic" (Song et al. 2021, appendix D.2) starts where "trailing" does and lets steps shrink
+    towards the clean image: evenly spaced ones end in a long step from visible noise, which blurs fine structures.
+    ValueError unless 1 <= steps <= T.
     """
     total = schedule.steps
     if not 1 <= steps <= total:
@@ -92,8 +94,11 @@ def sampling_levels(schedule: NoiseSchedule, steps: int, *, spacing: Spacing = "
         timesteps = (np.arange(steps) * (total // steps)).astype(np.int64)[::-1].copy()
     elif spacing == "linspace":
         timesteps = np.round(np.linspace(total - 1, 0, steps)).astype(np.int64)
+    elif spacing == "quadratic":
+        even = np.round(total * (1.0 - np.arange(steps) / steps) ** 2).astype(np.int64) - 1
+        timesteps = np.maximum(even, np.arange(steps)[::-1])  # no level twice
     else:
-        raise ValueError(f"spacing must be trailing, leading or linspace, not {spacing!r}")
+        raise ValueError(f"spacing must be trailing, leading, linspace or quadratic, not {spacing!r}")
     alphas = np.append(schedule.alphas[timesteps], 1.0)
     sigmas = np.append(schedule.sigmas[timesteps], 0.0)
     return Levels(timesteps, alphas, sigmas)

@@ -79,7 +79,13 @@ def _pelvis_diffusion(name: str, attributes: tuple[Attribute, ...], always_given
             }
         },
         fits={"network": Fit(steps=6000, batch=32, learning_rate=2e-3)},
-        diffusion={"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v", "clip": True},
+        diffusion={
+            "schedule": "cosine",
+            "zero_terminal_snr": True,
+            "prediction": "v",
+            "clip": True,
+            "spacing": "quadratic",
+        },
         conditions=attributes,
         always_given=always_given,
         largest_weight=4.0,

@@ -59,7 +59,7 @@ def test_trailing_levels_begin_at_pure_noise_and_leading_ones_do_not():
     assert sampling_levels(schedule, 200, spacing="leading").timesteps[0] == 995
 
 
-@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "quadratic"])
 @pytest.mark.parametrize("steps", [1, 2, 7, 50, 180, 999, 1000])
 def test_any_count_of_levels_is_exact_descends_and_ends_clean(spacing, steps):
     schedule = cosine_schedule()
