@@ -198,7 +198,7 @@ class ModelRecord(BaseModel):
     def digest(self) -> str:
         """sha256 over everything that decides an answer: architecture, specs, labels, thresholds and file digests."""
         described = self.model_dump(mode="json", exclude={"licence", "scores", "threshold_source", "training"})
-        # What a model does not have or say is no part of its digest, so that new fields leave old models' digests alone.
+        # What a model does not have is no part of its digest, so that new fields leave old models' digests alone.
         if self.diffusion is not None and self.diffusion.spacing == "trailing":
             del described["diffusion"]["spacing"]
         return digest({key: value for key, value in described.items() if key not in _LATER_FIELDS or value})
