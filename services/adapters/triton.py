@@ -24,7 +24,7 @@ class TritonRunner:
         self._address: TritonAddress = record.triton
         self._client: triton.InferenceServerClient | None = None
 
-    async def run(self, images: np.ndarray) -> np.ndarray:
+    async def run(self, images: np.ndarray, asked: object = None) -> np.ndarray:
         """(B, C, H, W) float32 in, the server's raw output with B rows out; Unavailable when it cannot be reached."""
         client = self._client = self._client or triton.InferenceServerClient(self._address.url)
         tensor = triton.InferInput(self._address.input, list(images.shape), "FP32")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
-from services.adapters.restoration import Restoration
+from services.adapters.restoration import Restoration, SampledRestoration
 from services.errors import FailedPrecondition, Internal, InvalidInput, NotFound, UnsupportedFormat
 from services.maths.canonical import digest
 from services.maths.diffusion.attributes import Attribute
@@ -180,6 +180,8 @@ class ModelRecord(BaseModel):
             raise ValueError(f"diffusion belongs to {', '.join(GENERATIVE)}, and each of them needs it")
         if self.restoration is not None and self.task != "reconstruction":
             raise ValueError("restoration belongs to a model for reconstruction")
+        if isinstance(self.restoration, SampledRestoration) and self.backend != "torch":
+            raise ValueError("a model that samples runs on backend torch")
         for task, field in _FIELDS_OF_TASK.items():
             if (self.task == task) != bool(getattr(self, field)):
                 raise ValueError(f"{field} belongs to a model for {task}, which needs it")

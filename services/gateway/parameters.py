@@ -9,7 +9,7 @@ from typing import Any
 from services.errors import InvalidInput, OutOfRange
 
 LARGEST_SEED = 2**63 - 1
-SAMPLED = ("text-to-image", "mask-to-image", "class-to-image", "super-resolution")
+GENERATIVE = ("text-to-image", "mask-to-image", "class-to-image", "super-resolution")
 
 
 def passed_on(task: str, parameters: Mapping[str, Any], remaining_s: float) -> dict[str, Any]:
@@ -21,15 +21,10 @@ def passed_on(task: str, parameters: Mapping[str, Any], remaining_s: float) -> d
         raise InvalidInput(
             "the models keep no state between requests", field="parameters.sequence_id", reason="PARAMETER_UNSUPPORTED"
         )
-    if task not in SAMPLED:
-        return _given(parameters, {"batch": _whole})
-    found = _given(
-        parameters,
-        {"seed": _whole, "steps": _whole, "guidance_scale": _number, "sampler": _text, "negative_prompt": _text},
-    )
+    found = _given(parameters, _READERS_OF.get(task, {"batch": _whole}))
     if not 0 <= found.get("seed", 0) <= LARGEST_SEED:
         raise OutOfRange("a seed lies in 0..2^63 - 1", field="parameters.seed")
-    if math.isfinite(remaining_s):
+    if task in GENERATIVE and math.isfinite(remaining_s):
         found["deadline_s"] = remaining_s
     return found
 
@@ -63,3 +58,8 @@ def _text(name: str, value: Any) -> str:
 
 def _invalid(name: str, wanted: str) -> InvalidInput:
     return InvalidInput(f"{name} takes {wanted}", field=f"parameters.{name}", reason="PARAMETER_INVALID")
+
+
+_SAMPLING = {"seed": _whole, "steps": _whole, "sampler": _text}
+_READERS_OF = {task: {**_SAMPLING, "guidance_scale": _number, "negative_prompt": _text} for task in GENERATIVE}
+_READERS_OF["reconstruction"] = {**_SAMPLING, "batch": _whole}  # some sample; the others leave it aside

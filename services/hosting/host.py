@@ -13,6 +13,7 @@ from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.errors import InvalidInput, NonFinite, NotFound, OutOfRange, ShapeMismatch
 from services.hosting.batching import SIZES, Batcher
 from services.hosting.runners import Runner, open_runner
+from services.hosting.sampled import asked_of, quickest
 
 OUTPUT_NAME = {
     "reconstruction": "image",
@@ -57,7 +58,7 @@ class ModelHost:
                 for size in (SIZES[0], SIZES[-1]):
                     spec = record.input
                     zeros = np.full((size, spec.channels, spec.height, spec.width), spec.low, np.float32)
-                    await self._batchers[_key(record)].submit(zeros, exact=size)
+                    await self._batchers[_key(record)].submit(zeros, exact=size, how=quickest(record))
 
     async def close(self) -> None:
         for runner in self._runners.values():
@@ -84,14 +85,15 @@ class ModelHost:
         """``{"image": (N, C, H, W) float32}`` → one output by its task's name, N rows.
 
         ``parameters["batch"]`` pads every network call to exactly that size, which makes a row's bits independent of
-        the traffic around it; at most 256.
+        the traffic around it; at most 256. A model that samples takes "sampler", "steps" and "seed" too.
         """
         record = self.find(model, version)
         images = check_input(record, inputs)
         exact = parameters.get("batch")
         if exact is not None and not 1 <= int(exact) <= MOST_ROWS:
             raise OutOfRange(f"batch must lie in 1..{MOST_ROWS}", field="parameters.batch")
-        raw = await self._batchers[_key(record)].submit(images, exact=int(exact) if exact else None)
+        how = asked_of(record, parameters)
+        raw = await self._batchers[_key(record)].submit(images, exact=int(exact) if exact else None, how=how)
         return {OUTPUT_NAME[record.task]: finish(record, raw)}
 
 

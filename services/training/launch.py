@@ -20,8 +20,9 @@ from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file, save_file
 
 from services.training.folders import RunFolder, Stopped
-from services.training.learning import Epoch, Share, State
+from services.training.learning import Epoch, Share
 from services.training.settings import Settings
+from services.training.snapshots import State
 from services.training.steps import perform
 
 SNAPSHOT = "snapshot.safetensors"
@@ -54,12 +55,13 @@ class RayLaunch:
 
 
 def fit(folder: RunFolder, settings: Settings) -> None:
-    """Run Ray Train to the end, in a process that is connected to Ray."""
+    """Run Ray Train to the end, in a process that is connected to Ray. A fine-tuning has one worker."""
+    run, _, _ = folder.order()
     trainer = TorchTrainer(
         _work,
         train_loop_config={"folder": str(folder.path), "token": folder.token, "threads": settings.threads},
         scaling_config=ScalingConfig(
-            num_workers=settings.num_workers,
+            num_workers=1 if run.tuning is not None else settings.num_workers,
             use_gpu=settings.use_gpu,
             resources_per_worker={"CPU": settings.cpus_per_worker, **({"GPU": 1.0} if settings.use_gpu else {})},
         ),

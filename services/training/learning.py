@@ -9,23 +9,31 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from services.adapters.restoration import SampledRestoration, read_restoration
 from services.maths.networks import build_network
 from services.training.examples import Examples
+from services.training.objectives import objective_of
 from services.training.recipes import Recipe
 from services.training.scoring import choose_thresholds, predict, score
+from services.training.snapshots import Progress, State
 
-State = dict[str, torch.Tensor]
+Loss = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
+
+_VALIDATED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after an epoch: enough to report it, and ``snapshot`` to resume after it."""
+    """What is known after an epoch: enough to report it, and ``snapshot`` to resume after it.
+
+    ``validation`` is the recipe's score, or for a model that samples minus its held-out loss: it would take minutes to
+    sample all validation patients, and their PSNR would favour an epoch that is still too smooth.
+    """
 
     done: int
     total: int
@@ -55,7 +63,7 @@ def train(
     prepare: Callable[[torch.nn.Module], torch.nn.Module] = lambda network: network,
     share: Share | None = None,
 ) -> State:
-    """The weights of the epoch that scored best on the validation patients.
+    """The weights, averaged if the recipe says so, of the epoch that did best on the validation patients.
 
     ``report`` is called after each epoch and ``check`` before each step; either may raise to stop the run. ``prepare``
     moves the network to its device and wraps it for data parallelism.
@@ -66,49 +74,60 @@ def train(
         plain = build_network(recipe.family, recipe.architecture)
     plain = plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = prepare(plain)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-3)
-    first, best_score, best = (0, -np.inf, {}) if resume is None else _restore(resume, plain, optimizer)
-    for epoch in range(first, epochs):
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
+    )
+    loss_of = _loss_of(recipe)
+    run = Progress(plain, copy.deepcopy(plain) if recipe.ema else plain, optimizer)
+    if resume is not None:
+        run.restore(resume)
+    steps = _steps(recipe, training, share)
+    for epoch in range(run.done, epochs):
         losses = []
-        for number, (inputs, targets) in enumerate(_batches(recipe, training, seed, epoch, share)):
+        noise = _noise(seed, epoch, share)
+        for number, batch in enumerate(_batches(recipe, training, seed, epoch, share=share, noise=noise)):
             check()
-            _set_learning_rate(optimizer, recipe, (epoch + number / _steps(recipe, training, share)) / epochs)
-            losses.append(_step(recipe, network, optimizer, inputs, targets))
-        validated = _validate(recipe, plain, validation)
-        if validated > best_score:
-            best_score, best = validated, copy.deepcopy(_cpu(plain.state_dict()))
-        snapshot = partial(_snapshot, plain, optimizer, best, best_score, epoch + 1)
-        report(Epoch(epoch + 1, epochs, float(np.mean(losses)), validated, snapshot))
-    return best
+            _set_learning_rate(optimizer, recipe, (epoch + number / steps) / epochs)
+            losses.append(_step(loss_of, network, optimizer, batch, noise))
+            if recipe.ema:
+                _remember(run.average, plain, recipe.ema, epoch * steps + number)
+        validated = _validate(recipe, run.average, validation, loss_of)
+        run.judge(validated)
+        report(Epoch(run.done, epochs, float(np.mean(losses)), validated, run.snapshot))
+    return run.best
 
 
 def _steps(recipe: Recipe, training: Examples, share: Share) -> int:
     return max(1, len(training) // (recipe.batch * share.workers))
 
 
+def _noise(seed: int, epoch: int, share: Share) -> torch.Generator:
+    """What this worker's augmentations and objectives of one epoch draw from, in turn."""
+    return torch.Generator().manual_seed(seed * 100_003 + epoch * 101 + share.rank)
+
+
 def _batches(
-    recipe: Recipe, training: Examples, seed: int, epoch: int, share: Share
+    recipe: Recipe, training: Examples, seed: int, epoch: int, *, share: Share, noise: torch.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """This worker's augmented batches of one epoch; the last, incomplete one is left out."""
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch))))
     order = torch.from_numpy(rng.permutation(len(training))[share.rank :: share.workers].copy())
-    noise = torch.Generator().manual_seed(seed * 100_003 + epoch * 101 + share.rank)
     for step in range(_steps(recipe, training, share)):
         rows = order[step * recipe.batch : (step + 1) * recipe.batch]
         yield _augment(recipe, training.inputs[rows], training.targets[rows], noise)
 
 
 def _step(
-    recipe: Recipe,
+    loss_of: Loss,
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    noise: torch.Generator,
 ) -> float:
     network.train()
     device = next(network.parameters()).device
-    raw = network(inputs.to(device).contiguous(memory_format=torch.channels_last))
-    loss = _loss(recipe, raw, targets.to(device))
+    inputs, targets = (tensor.to(device) for tensor in batch)
+    loss = loss_of(network, inputs.contiguous(memory_format=torch.channels_last), targets, noise)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
@@ -140,9 +159,27 @@ def _augment(
     return gain * torch.lerp(moved, blurred, amount) + grain, targets
 
 
-def _loss(recipe: Recipe, raw: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+@torch.no_grad()
+def _remember(average: torch.nn.Module, network: torch.nn.Module, ema: float, step: int) -> None:
+    """An exponential moving average that is young at first and does not remember the initial weights."""
+    kept = min(ema, (1 + step) / (10 + step))
+    for name, tensor in average.state_dict().items():
+        new = network.state_dict()[name]
+        if tensor.is_floating_point():
+            tensor.lerp_(new, 1 - kept)
+        else:
+            tensor.copy_(new)
+
+
+def _loss_of(recipe: Recipe) -> Loss:
+    """The loss of one batch, whatever the task."""
     if recipe.task == "reconstruction":
-        return functional.mse_loss(raw, targets)
+        objective = objective_of(read_restoration(recipe.restoration))
+        return lambda network, degraded, clean, noise: objective(network, degraded, clean, noise)[0]
+    return lambda network, inputs, targets, noise: _loss(recipe, network(inputs), targets)
+
+
+def _loss(recipe: Recipe, raw: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     if recipe.task == "attribute-classification":
         return functional.cross_entropy(raw, targets)
     known = ~torch.isnan(targets)
@@ -155,39 +192,23 @@ def _loss(recipe: Recipe, raw: torch.Tensor, targets: torch.Tensor) -> torch.Ten
     return mean
 
 
-def _validate(recipe: Recipe, network: torch.nn.Module, validation: Examples) -> float:
+def _validate(recipe: Recipe, network: torch.nn.Module, validation: Examples, loss_of: Loss) -> float:
     device = next(network.parameters()).device
+    if isinstance(read_restoration(recipe.restoration), SampledRestoration):
+        return -_held_out_loss(network.eval(), validation, loss_of)
     predicted = predict(network, validation.inputs.to(device), recipe.task)
     thresholds = choose_thresholds(recipe, predicted, validation)
     return score(recipe, predicted, validation, thresholds)[recipe.score]
 
 
-def _cpu(state: State) -> State:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-
-
-def _snapshot(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer, best: State, best_score: float, done: int
-) -> State:
-    """Everything a resumed run needs, as one flat dictionary of tensors that safetensors can hold."""
-    flat = {f"network/{name}": tensor.clone() for name, tensor in _cpu(network.state_dict()).items()}
-    flat |= {f"best/{name}": tensor for name, tensor in best.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        flat |= {f"optimizer/{index}/{name}": tensor.clone() for name, tensor in _cpu(moments).items()}
-    flat["progress"] = torch.tensor([float(done), best_score], dtype=torch.float64)
-    return flat
-
-
-def _restore(snapshot: State, network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float, State]:
-    network.load_state_dict(_part(snapshot, "network/"))
-    moments: dict[int, State] = {}
-    for name, tensor in _part(snapshot, "optimizer/").items():
-        index, key = name.split("/")
-        moments.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    done, best_score = snapshot["progress"].tolist()
-    return int(done), best_score, _part(snapshot, "best/")
-
-
-def _part(snapshot: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): tensor for name, tensor in snapshot.items() if name.startswith(prefix)}
+@torch.no_grad()
+def _held_out_loss(network: torch.nn.Module, validation: Examples, loss_of: Loss) -> float:
+    """Over all validation images, at the same random times and noise after every epoch."""
+    device = next(network.parameters()).device
+    noise = torch.Generator().manual_seed(0)
+    total = 0.0
+    for start in range(0, len(validation), _VALIDATED_AT_ONCE):
+        rows = slice(start, start + _VALIDATED_AT_ONCE)
+        inputs, targets = validation.inputs[rows].to(device), validation.targets[rows].to(device)
+        total += float(loss_of(network, inputs, targets, noise)) * len(inputs)
+    return total / len(validation)

@@ -29,8 +29,12 @@ def describe(
     validation_patients: int,
     thresholds: Mapping[str, float],
     scores: Mapping[str, float],
+    lineage: Mapping[str, Any] | None = None,
 ) -> ModelRecord:
-    """The ``model.yaml`` of a package; checked by the same class that the hosts read it with."""
+    """The ``model.yaml`` of a package; checked by the same class that the hosts read it with.
+
+    ``lineage`` is what its ``training`` says beside the recipe, the patients and the seed.
+    """
     gives_images = recipe.task in ("reconstruction", "segmentation")
     return ModelRecord.model_validate(
         {
@@ -43,13 +47,20 @@ def describe(
             "output": asdict(PIXELS) if gives_images else None,
             "modality": MODALITIES[recipe.kind],
             "degradation": dict(recipe.degradation) or None,
+            "restoration": dict(recipe.restoration) or None,
             "labels": recipe.labels,
             "label_column": recipe.label_column,
             "thresholds": dict(thresholds),
             "threshold_source": {"split": "validation", "cohort": recipe.digest, "patients": validation_patients}
             if thresholds
             else None,
-            "training": {"recipe": recipe.name, "digest": recipe.digest, "patients": patients, "seed": seed},
+            "training": {
+                "recipe": recipe.name,
+                "digest": recipe.digest,
+                "patients": patients,
+                "seed": seed,
+                **(lineage or {}),
+            },
             "licence": LICENCE,
             "scores": {name: round(value, 4) for name, value in scores.items()},
             "files": {WEIGHTS: hashlib.sha256(weights).hexdigest()},
@@ -57,9 +68,17 @@ def describe(
     )
 
 
-def weights_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
-    """All tensors as safetensors in float32, the counters of batch normalisation among them."""
-    return save({name: tensor.float().contiguous() for name, tensor in state.items()})
+def weights_bytes(state: Mapping[str, torch.Tensor], *, half: bool = False) -> bytes:
+    """All tensors as safetensors in float32, the counters of batch normalisation among them.
+
+    With ``half`` all but these counters are float16; hosts compute in float32 all the same.
+    """
+    return save(
+        {
+            name: (tensor.half() if half and tensor.is_floating_point() else tensor.float()).contiguous()
+            for name, tensor in state.items()
+        }
+    )
 
 
 def write_package(registry: Path, record: ModelRecord, weights: bytes) -> Path:

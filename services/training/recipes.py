@@ -31,7 +31,12 @@ MODALITIES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a model's weights, but for the seed. ``degradation`` holds the keywords of ``degrade``."""
+    """All that decides a model's weights, but for the seed. ``degradation`` holds the keywords of ``degrade``.
+
+    ``restoration`` is the record's field of that name; empty means one pass, trained on the squared error. ``ema`` is
+    the share of the averaged weights that a step keeps; 0 keeps none and ships the best epoch's own. ``half`` stores
+    weights in half precision.
+    """
 
     name: str
     task: Task
@@ -47,6 +52,11 @@ class Recipe:
     learning_rate: float = 2e-3
     seed: int = 1
     world: str = "null"
+    restoration: Mapping[str, Any] = field(default_factory=dict)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-3
+    ema: float = 0.0
+    half: bool = False
 
     @property
     def score(self) -> str:
@@ -55,8 +65,8 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """sha256 of the recipe's canonical JSON; the usual world is not named in it, so that old digests stay."""
-        told = {key: value for key, value in asdict(self).items() if (key, value) != ("world", "null")}
+        """sha256 of the recipe's canonical JSON; what is usual is not named in it, so that old digests stay."""
+        told = {key: value for key, value in asdict(self).items() if key not in _LATER or value != _LATER[key]}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -148,6 +158,16 @@ _ALL = (
         learning_rate=1e-3,
     ),
 )
+
+_LATER = {
+    "world": "null",
+    "restoration": {},
+    "betas": (0.9, 0.999),
+    "weight_decay": 1e-3,
+    "ema": 0.0,
+    "half": False,
+}
+"""Fields that came after the first recipes, and what they were before."""
 
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 

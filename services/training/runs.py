@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+from safetensors.torch import load, load_file, save_file
+
+from services.adapters.restoration import read_restoration
 from services.maths.networks import build_network
 from services.training.examples import HELD_OUT, TRAINING, VALIDATION, Examples, draw_examples
-from services.training.learning import Epoch, State, train
+from services.training.learning import Epoch, train
 from services.training.packages import describe, weights_bytes, write_package
-from services.training.recipes import Recipe
+from services.training.recipes import Recipe, find_recipe
 from services.training.scoring import choose_thresholds, predict, score
+from services.training.snapshots import State
+from services.training.tuning import Tuning, tuning_from_dict
 
+SNAPSHOT = "snapshot.safetensors"
 FEWEST_OTHERS = 200
 """Fewer validation or held-out patients would make a threshold or a score a matter of luck."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe with the caller's seed, epochs and patients in place of its own."""
+    """A recipe with the caller's seed, epochs and patients in place of its own, from scratch or as a fine-tuning.
+
+    Of a fine-tuning on a cohort ``patients`` is the most training patients, 0 for all.
+    """
 
     recipe: Recipe
     seed: int
     epochs: int
     patients: int
+    tuning: Tuning | None = None
 
     @property
     def others(self) -> int:
         """Patients in the validation cohort, and as many again held out."""
         return max(FEWEST_OTHERS, self.patients // 4)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the ledger and the run's folder keep it."""
+        numbers = {"recipe": self.recipe.name, "seed": self.seed, "epochs": self.epochs, "patients": self.patients}
+        return numbers | ({} if self.tuning is None else {"tuning": self.tuning.to_dict()})
+
+
+def run_from_dict(plain: Mapping[str, Any]) -> Run:
+    """The inverse of :meth:`Run.to_dict`; other keys are left out. NotFound RECIPE_NOT_FOUND."""
+    tuning = tuning_from_dict(plain["tuning"]) if plain.get("tuning") else None
+    return Run(find_recipe(plain["recipe"]), plain["seed"], plain["epochs"], plain["patients"], tuning)
 
 
 def own_run(recipe: Recipe) -> Run:
@@ -55,12 +79,19 @@ def publish(
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Choose thresholds on the validation patients, score on held-out ones, write the package. Returns the scores."""
+    weights = weights_bytes(state, half=run.recipe.half)
     network = build_network(run.recipe.family, run.recipe.architecture)
-    network.load_state_dict(state)
+    network.load_state_dict(load(weights))  # what is scored is what is shipped
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     held_out = draw_examples(run.recipe, HELD_OUT, run.others, run.seed, check)
-    thresholds = choose_thresholds(run.recipe, predict(network, validation.inputs, run.recipe.task), validation)
-    scores = score(run.recipe, predict(network, held_out.inputs, run.recipe.task), held_out, thresholds)
-    weights = weights_bytes(state)
+    restoration = read_restoration(run.recipe.restoration)
+
+    def predicted(examples: Examples) -> np.ndarray:
+        return predict(network, examples.inputs, run.recipe.task, restoration=restoration)
+
+    judged_by_threshold = run.recipe.task != "reconstruction"
+    thresholds = choose_thresholds(run.recipe, predicted(validation), validation) if judged_by_threshold else {}
+    scores = score(run.recipe, predicted(held_out), held_out, thresholds)
     record = describe(
         run.recipe,
         version,
@@ -75,8 +106,28 @@ def publish(
     return dict(record.scores)
 
 
-def train_here(run: Run, registry: Path, version: str, report: Callable[[Epoch], None]) -> dict[str, float]:
-    """Draw, train and publish in this process; the scores of the published package."""
+def train_here(
+    run: Run, registry: Path, version: str, report: Callable[[Epoch], None], work: Path | None = None
+) -> dict[str, float]:
+    """Draw, train and publish in this process; the scores of the published package.
+
+    With ``work`` each epoch leaves a snapshot there, and a run that finds one goes on from it.
+    """
     training, validation = draw_for_training(run)
-    state = train(run.recipe, training, validation, seed=run.seed, epochs=run.epochs, report=report)
+    snapshot = None if work is None else work / SNAPSHOT
+
+    def after_epoch(epoch: Epoch) -> None:
+        report(epoch)
+        if snapshot is not None:
+            _keep(epoch.snapshot(), snapshot)
+
+    resume = load_file(str(snapshot)) if snapshot is not None and snapshot.exists() else None
+    state = train(run.recipe, training, validation, seed=run.seed, epochs=run.epochs, report=after_epoch, resume=resume)
     return publish(run, state, validation, registry=registry, version=version)
+
+
+def _keep(state: State, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    save_file(state, str(draft))
+    draft.replace(path)

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
+from services.adapters.restoration import Restoration, SampledRestoration
 from services.maths.fairness.metrics.auroc import auroc
 from services.maths.imaging.quality import dice, psnr
+from services.maths.restoration.keyed import keyed_noise
+from services.maths.restoration.plans import sample
 from services.training.examples import Examples
 from services.training.recipes import Recipe
 
 _DICE_GRID = np.linspace(0.1, 0.9, 17)
 
 
-def predict(network: torch.nn.Module, inputs: torch.Tensor, task: str, batch: int = 64) -> np.ndarray:
-    """What serving would answer: probabilities (N, K), mask probabilities (N, S, H, W) or images clipped to [0, 1]."""
+def predict(
+    network: torch.nn.Module,
+    inputs: torch.Tensor,
+    task: str,
+    batch: int = 64,
+    *,
+    restoration: Restoration | None = None,
+) -> np.ndarray:
+    """What serving would answer: probabilities (N, K), mask probabilities (N, S, H, W) or images clipped to [0, 1].
+
+    A reconstruction model whose record has a ``restoration`` that samples is sampled as that says.
+    """
     network.eval()
+    ask = _sampled(network, restoration) if isinstance(restoration, SampledRestoration) else network
     with torch.inference_mode():
         starts = range(0, len(inputs), batch)
         rows = (inputs[start : start + batch].contiguous(memory_format=torch.channels_last) for start in starts)
-        raw = torch.cat([network(some).cpu().contiguous() for some in rows])
+        raw = torch.cat([ask(some).cpu().contiguous() for some in rows])
     if task == "reconstruction":
         return raw.clamp(0, 1).numpy()
     return (raw.softmax(1) if task == "attribute-classification" else raw.sigmoid()).numpy()
+
+
+def _sampled(network: torch.nn.Module, how: SampledRestoration) -> Callable[[torch.Tensor], torch.Tensor]:
+    plan = how.process().plan(how.sampler, how.steps)
+    return lambda degraded: sample(network, degraded, plan, keyed_noise(degraded, how.seed))
 
 
 def choose_thresholds(recipe: Recipe, predicted: np.ndarray, examples: Examples) -> dict[str, float]:

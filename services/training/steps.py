@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 
 from services.training.folders import RunFolder
-from services.training.learning import Epoch, Share, State, train
+from services.training.learning import Epoch, Share, train
+from services.training.mitigation.work import tune
 from services.training.runs import draw_for_training, publish
+from services.training.snapshots import State
 
 
 def perform(
@@ -22,10 +24,14 @@ def perform(
     """Carry out the order in ``folder``; the first worker reports, publishes and writes the result.
 
     ``checkpoint`` is called after every epoch by every worker. Raises Stopped soon after the folder was asked to stop.
+    A fine-tuning is the work of one process: its rates by group are those of whole batches.
     """
     share = share or Share()
     leads = share.rank == 0
     run, registry, version = folder.order()
+    if run.tuning is not None:
+        tune(folder, checkpoint=checkpoint, resume=resume, prepare=prepare)
+        return
 
     def tell(stage: str, done: int, loss: float) -> None:
         if leads:

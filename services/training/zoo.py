@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"recipes, default all: {', '.join(names)}")
     parser.add_argument("--out", type=Path, default=ZOO, help="registry folder to write to")
-    parser.add_argument("--work", type=Path, default=WORK, help="where generative runs keep what they resume from")
+    parser.add_argument("--work", type=Path, default=WORK, help="where runs keep what they resume from")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the weights then do not depend on the number of cores
     console = Console(highlight=False)
@@ -33,14 +33,16 @@ def main() -> None:
         if name in GENERATIVE_RECIPES:
             _generative(name, arguments.out, arguments.work, console)
         else:
-            _supervised(name, arguments.out, console)
+            _supervised(name, arguments.out, arguments.work, console)
 
 
-def _supervised(name: str, registry: Path, console: Console) -> None:
+def _supervised(name: str, registry: Path, work: Path, console: Console) -> None:
     def report(epoch: Epoch) -> None:
         console.print(f"{name}: epoch {epoch.done}/{epoch.total}, loss {epoch.loss:.4f}, {epoch.validation:.4f}")
 
-    scores = train_here(own_run(find_recipe(name)), registry, VERSION, report)
+    scores = train_here(
+        own_run(find_recipe(name)), registry, VERSION, report, work / f"{name}-{find_recipe(name).digest[:8]}"
+    )
     console.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
 
 

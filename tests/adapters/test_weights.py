@@ -140,6 +140,7 @@ def test_the_digest_is_taken_over_canonical_json(tmp_path: Path) -> None:
     record = load_record(package(tmp_path, labels=["krankä"], thresholds={"krankä": -0.0}))
     same = load_record(package(tmp_path / "zero", labels=["krankä"], thresholds={"krankä": 0.0}))
     undecisive = {"licence", "scores", "threshold_source", "training"}
-    fields_of_generators = {"diffusion", "conditions", "factor", "base", "mask_labels"}  # empty in a classifier
-    decisive = record.model_dump(mode="json", exclude=undecisive | fields_of_generators)
+    # Empty in a classifier:
+    others = {"diffusion", "restoration", "conditions", "factor", "base", "mask_labels"}
+    decisive = record.model_dump(mode="json", exclude=undecisive | others)
     assert record.digest == same.digest == hashlib.sha256(canonical_json(decisive)).hexdigest()

@@ -166,5 +166,6 @@ def test_a_parameter_of_the_wrong_kind_is_named(parameters, field):
 
 def test_each_task_is_told_only_what_it_understands():
     everything = {"batch": 8, "seed": 1, "steps": 2, "sampler": "ddim", "unknown": 1}
-    assert passed_on("reconstruction", everything, 1.0) == {"batch": 8}
+    assert passed_on("segmentation", everything, 1.0) == {"batch": 8}
+    assert passed_on("reconstruction", everything, 1.0) == {"batch": 8, "seed": 1, "steps": 2, "sampler": "ddim"}
     assert passed_on("super-resolution", everything, float("inf")) == {"seed": 1, "steps": 2, "sampler": "ddim"}

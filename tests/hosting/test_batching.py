@@ -15,7 +15,7 @@ class Recorder:
         self.sizes: list[int] = []
         self._pause_s = pause_s
 
-    async def __call__(self, images: np.ndarray) -> np.ndarray:
+    async def __call__(self, images: np.ndarray, how: object = None) -> np.ndarray:
         self.sizes.append(len(images))
         await asyncio.sleep(self._pause_s)
         return images.reshape(len(images), -1)[:, :1] * 2
@@ -59,7 +59,7 @@ async def test_a_request_larger_than_the_largest_size_is_split_and_joined_in_ord
 
 
 async def test_a_failing_network_fails_its_callers_and_serves_the_next() -> None:
-    async def run(images: np.ndarray) -> np.ndarray:
+    async def run(images: np.ndarray, how: object) -> np.ndarray:
         if images[0, 0, 0, 0] < 0:
             raise ValueError("negative")
         return images
@@ -88,3 +88,18 @@ async def test_every_call_is_reported_with_its_rows_and_padding() -> None:
     batcher = Batcher(Recorder(), on_batch=lambda n, padded, seconds: seen.append((n, padded)))
     await batcher.submit(rows(1, 2, 3))
     assert seen == [(3, 4)]
+
+
+async def test_only_requests_that_are_asked_alike_are_merged() -> None:
+    asked: list[tuple[object, int]] = []
+
+    async def run(images: np.ndarray, how: object) -> np.ndarray:
+        asked.append((how, len(images)))
+        await asyncio.sleep(0.01)
+        return images
+
+    batcher = Batcher(run)
+    hows = ["slow", "slow", "quick", "quick", "slow"]
+    answers = await asyncio.gather(*(batcher.submit(rows(i), how=how) for i, how in enumerate(hows)))
+    assert [float(answer[0, 0, 0, 0]) for answer in answers] == [0, 1, 2, 3, 4]
+    assert asked == [("slow", 2), ("quick", 2), ("slow", 1)]

@@ -7,14 +7,30 @@ in place of the tanh, since images lie in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 DROPOUT = 0.5
 _SLOPE = 0.2
+
+
+@dataclass(frozen=True)
+class Play:
+    """One move of the game: the restored images, and the discriminator's logits (N, 1, h, w).
+
+    ``real`` of clean images and ``fake`` of restored ones, for the discriminator: they do not reach the generator.
+    ``fooled`` of restored images, for the generator: it does not reach the discriminator.
+    """
+
+    restored: torch.Tensor
+    real: torch.Tensor
+    fake: torch.Tensor
+    fooled: torch.Tensor
 
 
 class Pix2Pix(nn.Module):
@@ -29,9 +45,22 @@ class Pix2Pix(nn.Module):
         self.generator = Generator(**generator)
         self.discriminator = None if discriminator is None else PatchDiscriminator(**discriminator)
 
-    def forward(self, degraded: torch.Tensor) -> torch.Tensor:
+    def forward(self, degraded: torch.Tensor, clean: torch.Tensor | None = None) -> torch.Tensor | Play:
+        """With the ``clean`` images, a :class:`Play`: one call, as wrappers for data parallelism need it."""
         restored: torch.Tensor = self.generator(degraded)
-        return restored
+        if clean is None:
+            return restored
+        judge = self.discriminator
+        if judge is None:
+            raise ValueError("a generator without its discriminator can be served, not trained")
+        made = torch.cat([degraded, restored], 1)
+        fixed = {name: parameter.detach() for name, parameter in judge.named_parameters()}
+        return Play(
+            restored,
+            real=judge(torch.cat([degraded, clean], 1)),
+            fake=judge(made.detach()),
+            fooled=functional_call(judge, fixed, (made,)),
+        )
 
 
 class Generator(nn.Module):
