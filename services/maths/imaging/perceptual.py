@@ -1,4 +1,7 @@
-"""Perceptual distance of images to their references, one value a row: the metrics ``lpips_alex`` and ``lpips_vgg``."""
+"""Perceptual distance of images to their references, one value a row.
+
+The metrics ``lpips_alex`` and ``lpips_vgg``, and the same measure with an encoder that was trained on such images.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from services.maths.networks.lpips import LpipsNetwork
+from services.maths.networks.lpips import LpipsNetwork, direction
+from services.maths.networks.resnet import ResNet18
 
 
 def lpips(
@@ -26,6 +30,27 @@ def lpips(
     with torch.inference_mode():
         for row in range(len(images)):
             distances[row] = network(_prepared(images[row]), _prepared(references[row])).item()
+    return distances
+
+
+def encoder_distance(
+    images: npt.NDArray[np.float32], references: npt.NDArray[np.float32], encoder: ResNet18
+) -> npt.NDArray[np.float64]:
+    """Return the distance of each row of (N, C, H, W) to the same row of ``references`` in the features of ``encoder``.
+
+    LPIPS (Zhang et al. 2018, equation 1) with all channel weights 1: the squared difference of features of unit length,
+    averaged over pixels and summed over the stem and the four stages. Both arrays are what the encoder takes (see
+    :func:`services.maths.pixels.to_model`), ``encoder`` is in evaluation mode. 0 for identical images, at most 4 a
+    layer; comparable only within one encoder. Rows go through one at a time.
+    """
+    if images.ndim != 4 or images.shape != references.shape:
+        raise ValueError(f"images must have the shape of their references, got {images.shape} and {references.shape}")
+    distances = np.empty(len(images), dtype=np.float64)
+    with torch.inference_mode():
+        for row in range(len(images)):
+            both = torch.from_numpy(np.ascontiguousarray(np.stack([images[row], references[row]])))
+            layers = [direction(features) for features in encoder.stages(both)]
+            distances[row] = sum(float((seen - wanted).square().sum(0).mean()) for seen, wanted in layers)
     return distances
 
 

@@ -47,7 +47,7 @@ class LpipsNetwork(nn.Module):
         distance = torch.zeros(len(images), dtype=torch.float64, device=images.device)
         for layer, (seen, wanted) in enumerate(zip(self._features(images), self._features(references), strict=True)):
             weights = self.get_submodule(f"lin{layer}").get_parameter("model.1.weight").double()
-            apart = (_direction(seen) - _direction(wanted)).square()
+            apart = (direction(seen) - direction(wanted)).square()
             distance = distance + (weights * apart).sum(dim=1).mean(dim=(1, 2))
         return distance
 
@@ -69,7 +69,8 @@ class _ChannelWeights(nn.Module):
         self.model = nn.ModuleDict({"1": nn.Conv2d(channels, 1, 1, bias=False)})
 
 
-def _direction(features: torch.Tensor) -> torch.Tensor:
+def direction(features: torch.Tensor) -> torch.Tensor:
+    """Features (N, C, h, w) of unit length at each pixel, in float64; a pixel without any stays 0."""
     doubles = features.double()
     return doubles / (doubles.square().sum(dim=1, keepdim=True).sqrt() + _EPSILON)
 

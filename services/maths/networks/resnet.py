@@ -27,6 +27,16 @@ class ResNet18(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(8 * width, outputs)
 
+    def stages(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Features (N, C, h, w) of the stem before its pooling and of the four stages, fine to coarse."""
+        features = self.stem[:3](images)
+        kept = [features]
+        features = self.stem[3](features)
+        for block in self.blocks:
+            features = block(features)
+            kept.append(features)
+        return [kept[0], *kept[2::2]]
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         pooled = self.blocks(self.stem(images)).mean(dim=(2, 3))
         logits: torch.Tensor = self.head(pooled)

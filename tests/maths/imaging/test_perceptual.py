@@ -10,8 +10,9 @@ import torch
 import torchmetrics.functional.image.lpips as theirs
 from torch import nn
 
-from services.maths.imaging.perceptual import lpips
+from services.maths.imaging.perceptual import encoder_distance, lpips
 from services.maths.networks.lpips import LpipsNetwork
+from services.maths.networks.resnet import ResNet18
 
 
 def alexnet_features() -> nn.Sequential:
@@ -124,3 +125,47 @@ def test_images_that_are_not_canonical_are_refused(x, y, message):
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="alex, vgg"):
         LpipsNetwork("squeeze")
+
+
+@pytest.fixture
+def encoder():
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        return ResNet18(in_channels=3, outputs=2, width=4).eval()
+
+
+def test_an_encoder_s_distance_is_that_of_unit_features_at_five_depths(encoder):
+    x, y = images(2, 3, 32, 1), images(2, 3, 32, 2)
+    with torch.inference_mode():
+        expected = torch.zeros(2, dtype=torch.float64)
+        for seen, wanted in zip(*(encoder.stages(torch.from_numpy(pixels)) for pixels in (x, y)), strict=True):
+            apart = [
+                part.double() / part.double().norm(dim=1, keepdim=True).clamp(min=1e-12) for part in (seen, wanted)
+            ]
+            expected += (apart[0] - apart[1]).square().sum(1).mean((1, 2))
+        assert [part.shape[1:] for part in encoder.stages(torch.from_numpy(x))] == [
+            (4, 32, 32),
+            (4, 16, 16),
+            (8, 8, 8),
+            (16, 4, 4),
+            (32, 2, 2),
+        ]
+        pooled = encoder.stages(torch.from_numpy(x))[-1].mean((2, 3))
+        torch.testing.assert_close(encoder.head(pooled), encoder(torch.from_numpy(x)))
+    np.testing.assert_allclose(encoder_distance(x, y, encoder), expected.numpy(), rtol=1e-5)
+
+
+def test_an_encoder_sees_no_difference_where_there_is_none_and_more_where_there_is_more(encoder):
+    x = images(3, 3, 32, 1)
+    noise = np.random.default_rng(3).standard_normal(x.shape).astype(np.float32)
+    distances = [encoder_distance(x + np.float32(amount) * noise, x, encoder) for amount in (0.0, 0.02, 0.1)]
+    assert (distances[0] == 0).all()
+    assert (distances[0] < distances[1]).all() and (distances[1] < distances[2]).all()
+    np.testing.assert_array_equal(
+        encoder_distance(x[1:2] + 0.1, x[1:2], encoder), encoder_distance(x + 0.1, x, encoder)[1:2]
+    )
+
+
+def test_an_encoder_compares_images_of_one_shape(encoder):
+    with pytest.raises(ValueError, match="shape of their references"):
+        encoder_distance(images(2, 3, 32, 1), images(1, 3, 32, 1), encoder)
