@@ -118,6 +118,8 @@ def _training_metadata(operation: Operation) -> training_service_pb2.CreateTrain
         epochs_total=int(progress.get("epochs_total", 0)),
         loss=float(progress.get("loss", 0.0)),
         training=operation.resource,
+        weights_done=int(progress.get("weights_done", 0)),
+        weights_total=int(progress.get("weights_total", 0)),
     )
 
 

@@ -29,7 +29,7 @@ class Trainer:
     def __init__(self, args: dict[str, Any]) -> None:
         settings = Settings.model_validate(args)
         ledger = open_ledger(settings.ledger)
-        self._trainings = Trainings(ledger)
+        self._trainings = Trainings(ledger, settings)
         name = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         worker = Worker(name, ledger=ledger, launch=RayLaunch(settings), settings=settings)
         self._running = asyncio.get_running_loop().create_task(worker.run())

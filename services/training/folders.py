@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.training.recipes import find_recipe
-from services.training.runs import Run
+from safetensors.torch import load_file, save_file
+
+from services.training.runs import Run, run_from_dict
+from services.training.snapshots import State
 
 
 class Stopped(Exception):
@@ -25,6 +27,8 @@ class Stopped(Exception):
 @dataclass(frozen=True)
 class RunFolder:
     """``order.json``, ``holder.json``, ``progress.json``, ``result.json``, the mark ``stop``, and Ray Train's ``ray/``.
+
+    A sweep also leaves ``kept-<number>.safetensors`` of each part that is done.
 
     ``token`` is that of the lease under which the folder is used; a newer lease has a higher one.
     """
@@ -36,15 +40,7 @@ class RunFolder:
         """Write what is to be done, unless an earlier attempt already did: the version must not change under it."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / "order.json").exists():
-            order = {
-                "recipe": run.recipe.name,
-                "seed": run.seed,
-                "epochs": run.epochs,
-                "patients": run.patients,
-                "registry": str(registry),
-                "version": version,
-            }
-            self._write("order.json", order)
+            self._write("order.json", run.to_dict() | {"registry": str(registry), "version": version})
 
     def claim(self) -> None:
         """Let only runs of this lease go on here: those of older leases stop at their next :meth:`check`."""
@@ -54,22 +50,36 @@ class RunFolder:
     def order(self) -> tuple[Run, Path, str]:
         """The run, the registry folder it publishes into, and the version it gets there."""
         order = self._read("order.json") or {}
-        run = Run(find_recipe(order["recipe"]), order["seed"], order["epochs"], order["patients"])
-        return run, Path(order["registry"]), order["version"]
+        return run_from_dict(order), Path(order["registry"]), order["version"]
 
-    def report(self, stage: str, epochs_done: int, epochs_total: int, loss: float) -> None:
+    def report(self, stage: str, epochs_done: int, epochs_total: int, loss: float, **more: int) -> None:
         progress = {"stage": stage, "epochs_done": epochs_done, "epochs_total": epochs_total, "loss": loss}
-        self._write("progress.json", progress)
+        self._write("progress.json", progress | more)
 
     def progress(self) -> dict[str, Any]:
         """What was reported last; empty before the first report."""
         return self._read("progress.json") or {}
 
-    def finish(self, scores: Mapping[str, float]) -> None:
-        self._write("result.json", {"scores": dict(scores)})
+    def keep(self, number: int, tensors: State) -> None:
+        """Let the part ``number`` of a sweep be done, with what it came to."""
+        draft = self.path / f"kept-{number}.draft"
+        save_file(tensors, str(draft))
+        draft.replace(self.path / f"kept-{number}.safetensors")
+
+    def kept(self, number: int) -> State | None:
+        """What :meth:`keep` was given, None before."""
+        path = self.path / f"kept-{number}.safetensors"
+        if not path.exists():
+            return None
+        tensors: State = load_file(str(path))
+        return tensors
+
+    def finish(self, scores: Mapping[str, float], **more: Any) -> None:
+        """``more`` are other fields of the Training message."""
+        self._write("result.json", {"scores": dict(scores), **more})
 
     def result(self) -> dict[str, Any] | None:
-        """``{"scores": {name: value}}`` once the package is published, else None."""
+        """``{"scores": {name: value}, …}`` once the packages are published, else None."""
         return self._read("result.json")
 
     def ask_to_stop(self) -> None:

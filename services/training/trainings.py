@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from evenhand.training.v1 import training_service_pb2
@@ -13,7 +15,8 @@ from services.errors import NotFound
 from services.hosting.operations import operation_proto
 from services.hosting.requests import page_size, parsed, resource_name
 from services.training import wire
-from services.training.runs import Run
+from services.training.mitigation.resolution import resolve
+from services.training.settings import Settings
 
 KIND = "training"
 TRAIN = "train"
@@ -22,13 +25,25 @@ TRAIN = "train"
 class Trainings:
     """The calls of TrainingService, blocking."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
+        self._settings = settings
 
     def create(self, data: bytes) -> bytes:
         """CreateTrainingRequest → Operation, whose one chunk is the run."""
         asked = wire.training_request(parsed(training_service_pb2.CreateTrainingRequest, data))
-        order = order_of(asked.run)
+        repeated = self._ledger.repeated_operation(KIND, asked.request_id, asked.body_digest)
+        operation = repeated or self._begin(asked)
+        # Also on a repeat: the first attempt may have died between the two writes.
+        if self._ledger.get_resource(operation.resource) is None:
+            self._ledger.put_resource(operation.resource, KIND, training_body(operation))
+        return bytes(operation_proto(operation, self._ledger).SerializeToString())
+
+    def _begin(self, asked: wire.TrainingRequest) -> Operation:
+        run = asked.run
+        if asked.tuning is not None:
+            run = replace(run, tuning=resolve(asked.tuning, run, self._ledger, self._settings))
+        order = run.to_dict()
         operation, _ = self._ledger.create_operation(
             KIND,
             f"trainings/{uuid.uuid4()}",
@@ -37,10 +52,7 @@ class Trainings:
             request_id=asked.request_id,
             body_digest=asked.body_digest,
         )
-        # Also on a repeat: the first attempt may have died between the two writes.
-        if self._ledger.get_resource(operation.resource) is None:
-            self._ledger.put_resource(operation.resource, KIND, training_body(operation))
-        return bytes(operation_proto(operation, self._ledger).SerializeToString())
+        return operation
 
     def get(self, data: bytes) -> bytes:
         """GetTrainingRequest → Training."""
@@ -62,11 +74,6 @@ class Trainings:
         ).SerializeToString()
 
 
-def order_of(run: Run) -> dict[str, Any]:
-    """A run as the ledger keeps it."""
-    return {"recipe": run.recipe.name, "seed": run.seed, "epochs": run.epochs, "patients": run.patients}
-
-
 def training_body(operation: Operation) -> dict[str, Any]:
     """What the ledger keeps of a training before it has results: fields of the Training message."""
     created = Timestamp()
@@ -78,4 +85,21 @@ def training_body(operation: Operation) -> dict[str, Any]:
         "seed": operation.request["seed"],
         "epochs": operation.request["epochs"],
         "create_time": created.ToJsonString(),
+        **(tuning_fields(operation.request["tuning"]) if operation.request.get("tuning") else {}),
+    }
+
+
+def tuning_fields(tuning: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Training message says of a fine-tuning, resolved: its base, its term and its data."""
+    base, predictor, source = tuning["base"], tuning["predictor"], tuning["source"]
+    return {
+        "base": f"models/{base['name']}",
+        "base_version": base["version"],
+        "base_digest": base["digest"],
+        "mitigation": {
+            **tuning["mitigation"],
+            "predictor": f"models/{predictor['name']}",
+            "predictor_version": predictor["version"],
+        },
+        "data": {key: source[key] for key in ("cohort", "world", "audit_cohort")},
     }

@@ -16,8 +16,7 @@ from services.hosting.operations import stored_response
 from services.training.folders import RunFolder
 from services.training.launch import Launch
 from services.training.packages import next_version
-from services.training.recipes import find_recipe
-from services.training.runs import Run
+from services.training.runs import Run, run_from_dict
 from services.training.settings import Settings
 from services.training.trainings import KIND, TRAIN, training_body
 from services.training.wire import training_message
@@ -77,9 +76,8 @@ class Worker:
         folder.remove()
 
     def _order(self, folder: RunFolder, payload: dict[str, Any]) -> tuple[Run, str]:
-        recipe = find_recipe(payload["recipe"])
-        version = next_version((self._settings.models, *self._settings.registries), recipe.name)
-        run = Run(recipe, payload["seed"], payload["epochs"], payload["patients"])
+        run = run_from_dict(payload)
+        version = next_version((self._settings.models, *self._settings.registries), run.recipe.name)
         folder.place_order(run, self._settings.models, version)
         folder.claim()
         return run, folder.order()[2]

@@ -3,68 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import torch
-from evenhand.training.v1 import training_pb2, training_service_pb2
-from google.longrunning import operations_pb2
+from evenhand.training.v1 import training_service_pb2
 
 from services.adapters.ledger import open_ledger
 from services.adapters.weights import DirectoryRegistry
 from services.errors import Conflict, InvalidInput, NotFound, OutOfRange
 from services.training import runs
-from services.training.folders import RunFolder, Stopped
+from services.training.folders import RunFolder
 from services.training.recipes import RECIPES
 from services.training.settings import Settings
-from services.training.steps import perform
 from services.training.trainings import TRAIN, Trainings
-from services.training.worker import Worker
+from tests.training.room import Room
 
 torch.set_num_threads(1)
-
-
-async def launch_here(folder: RunFolder) -> None:
-    with contextlib.suppress(Stopped):
-        await asyncio.to_thread(perform, folder)
-
-
-@dataclass
-class Room:
-    settings: Settings
-    ledger: object
-    trainings: Trainings
-
-    def create(self, **fields) -> operations_pb2.Operation:
-        request = training_service_pb2.CreateTrainingRequest(**fields)
-        return operations_pb2.Operation.FromString(self.trainings.create(request.SerializeToString()))
-
-    def get(self, name: str) -> training_pb2.Training:
-        request = training_service_pb2.GetTrainingRequest(name=name)
-        return training_pb2.Training.FromString(self.trainings.get(request.SerializeToString()))
-
-    @contextlib.asynccontextmanager
-    async def working(self, launch=launch_here, name="one"):
-        worker = Worker(name, ledger=self.ledger, launch=launch, settings=self.settings)
-        task = asyncio.create_task(worker.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def state_within(self, name: str, seconds: float, *states: str):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            operation = self.ledger.get_operation(name)
-            if operation.state in states:
-                return operation
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{operation.state} after {seconds} s, {operation.progress}")
 
 
 @pytest.fixture
@@ -74,7 +30,7 @@ def room(tmp_path, monkeypatch):
         data_dir=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.db", registries=(), poll_every_s=0.05
     )
     ledger = open_ledger(settings.ledger)
-    yield Room(settings, ledger, Trainings(ledger))
+    yield Room(settings, ledger, Trainings(ledger, settings))
     ledger.close()
 
 
@@ -117,6 +73,8 @@ async def test_another_worker_takes_up_a_run_whose_worker_died_and_finds_its_fol
     operation = room.create(recipe="sex-classifier", epochs=1, patients=30)
     async with room.working(launch=_hang):
         await room.state_within(operation.name, 30, "running")
+        while not list(room.settings.runs.glob("*/order.json")):
+            await asyncio.sleep(0.02)
     order = RunFolder(next(room.settings.runs.iterdir())).order()
     later = open_ledger(room.settings.ledger, clock=lambda: datetime.now(UTC) + timedelta(minutes=5))
     room.ledger = later

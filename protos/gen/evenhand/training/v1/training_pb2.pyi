@@ -4,13 +4,13 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Training(_message.Message):
-    __slots__ = ("name", "recipe", "operation", "seed", "epochs", "model", "model_version", "scores", "create_time")
+    __slots__ = ("name", "recipe", "operation", "seed", "epochs", "model", "model_version", "scores", "create_time", "base", "base_version", "base_digest", "mitigation", "data", "versions", "data_digest")
     class ScoresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,13 @@ class Training(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    MITIGATION_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    DATA_DIGEST_FIELD_NUMBER: _ClassVar[int]
     name: str
     recipe: str
     operation: str
@@ -36,4 +43,75 @@ class Training(_message.Message):
     model_version: str
     scores: _containers.ScalarMap[str, float]
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., recipe: _Optional[str] = ..., operation: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., model: _Optional[str] = ..., model_version: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    base: str
+    base_version: str
+    base_digest: str
+    mitigation: Mitigation
+    data: TuningData
+    versions: _containers.RepeatedCompositeFieldContainer[TunedVersion]
+    data_digest: str
+    def __init__(self, name: _Optional[str] = ..., recipe: _Optional[str] = ..., operation: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., model: _Optional[str] = ..., model_version: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., base: _Optional[str] = ..., base_version: _Optional[str] = ..., base_digest: _Optional[str] = ..., mitigation: _Optional[_Union[Mitigation, _Mapping]] = ..., data: _Optional[_Union[TuningData, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[TunedVersion, _Mapping]]] = ..., data_digest: _Optional[str] = ...) -> None: ...
+
+class Mitigation(_message.Message):
+    __slots__ = ("method", "attributes", "weights", "temperature", "label_conditional", "missing", "predictor", "predictor_version", "labels")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_CONDITIONAL_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    PREDICTOR_FIELD_NUMBER: _ClassVar[int]
+    PREDICTOR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    attributes: _containers.RepeatedScalarFieldContainer[str]
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    temperature: float
+    label_conditional: bool
+    missing: str
+    predictor: str
+    predictor_version: str
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, method: _Optional[str] = ..., attributes: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ..., temperature: _Optional[float] = ..., label_conditional: _Optional[bool] = ..., missing: _Optional[str] = ..., predictor: _Optional[str] = ..., predictor_version: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TuningData(_message.Message):
+    __slots__ = ("cohort", "world", "audit_cohort")
+    COHORT_FIELD_NUMBER: _ClassVar[int]
+    WORLD_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_COHORT_FIELD_NUMBER: _ClassVar[int]
+    cohort: str
+    world: str
+    audit_cohort: str
+    def __init__(self, cohort: _Optional[str] = ..., world: _Optional[str] = ..., audit_cohort: _Optional[str] = ...) -> None: ...
+
+class TunedVersion(_message.Message):
+    __slots__ = ("version", "digest", "weight", "chosen", "epochs_kept", "validation_scores", "scores")
+    class ValidationScoresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class ScoresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_KEPT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_SCORES_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    digest: str
+    weight: float
+    chosen: bool
+    epochs_kept: int
+    validation_scores: _containers.ScalarMap[str, float]
+    scores: _containers.ScalarMap[str, float]
+    def __init__(self, version: _Optional[str] = ..., digest: _Optional[str] = ..., weight: _Optional[float] = ..., chosen: _Optional[bool] = ..., epochs_kept: _Optional[int] = ..., validation_scores: _Optional[_Mapping[str, float]] = ..., scores: _Optional[_Mapping[str, float]] = ...) -> None: ...

@@ -59,8 +59,11 @@ class TrainingServiceServicer:
     """
 
     def CreateTraining(self, request, context):
-        """Starts a recipe. The operation's response is a Training, its metadata CreateTrainingMetadata. Idempotent by
-        request_id. NOT_FOUND with reason RECIPE_NOT_FOUND for an unknown recipe.
+        """Starts a recipe, or with a base goes on from a reconstruction model. The operation's response is a Training, its
+        metadata CreateTrainingMetadata. Idempotent by request_id. NOT_FOUND with reason RECIPE_NOT_FOUND for an unknown
+        recipe, INVALID_ARGUMENT with reason TASK_MISMATCH for a base and a recipe that is not one of reconstruction,
+        BASE_OF_ANOTHER_NETWORK for a base that the recipe does not describe, ATTRIBUTE_NOT_TRAINABLE for one with missing
+        values or one level, FAILED_PRECONDITION with reason COHORTS_OVERLAP for training patients in the audit cohort.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,42 @@
+"""A room with the shipped models, and small fine-tunings of the X-ray U-Net through the chest classifier."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.adapters.ledger import open_ledger
+from services.training import runs
+from services.training.settings import Settings
+from services.training.trainings import Trainings
+from services.training.zoo import ZOO
+from tests.training.room import Room
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "FEWEST_OTHERS", 6)
+    settings = Settings(
+        data_dir=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.db", registries=(ZOO,), poll_every_s=0.05
+    )
+    ledger = open_ledger(settings.ledger)
+    yield Room(settings, ledger, Trainings(ledger, settings))
+    ledger.close()
+
+
+@pytest.fixture
+def asked():
+    """Fields of a CreateTrainingRequest, some changed."""
+
+    def fields(**changes):
+        mitigation = {"method": "equalised-odds", "attributes": ["sex"], **changes.pop("mitigation", {})}
+        return {
+            "recipe": "xray-unet",
+            "base": "models/xray-unet",
+            "seed": 5,
+            "epochs": 2,
+            "patients": 14,
+            "mitigation": mitigation,
+            "data": {"world": "planted"},
+        } | changes
+
+    return fields
