@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evenhand import commands
 from evenhand.client import Client
 
 from tests.client.twin import Twin, serve
@@ -55,3 +56,16 @@ SPEC = {
 @pytest.fixture
 def spec() -> dict[str, Any]:
     return SPEC
+
+
+@pytest.fixture
+def run(twin, monkeypatch, capfd):
+    monkeypatch.setenv("EVENHAND_ADDRESS", twin.address)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        code = commands.run([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run

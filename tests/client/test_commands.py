@@ -58,19 +58,6 @@ def plug_ins(monkeypatch):
 
 
 @pytest.fixture
-def run(twin, monkeypatch, capfd):
-    monkeypatch.setenv("EVENHAND_ADDRESS", twin.address)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        code = commands.run([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
 def made(client, folder, spec):
     """A cohort and an audit that exist."""
     cohort = client.cohorts.create(

@@ -382,6 +382,12 @@ class Twin(
         self._enter("CreateTraining", request, context)
         name = f"trainings/{len(self.trainings) + 1}"
         training = training_pb2.Training(name=name, recipe=request.recipe, seed=request.seed, scores={"auroc": 0.9})
+        if request.base:
+            training.base, training.base_version = request.base, request.base_version
+            training.mitigation.CopyFrom(request.mitigation)
+            training.data.CopyFrom(request.data)
+            for number, weight in enumerate(request.mitigation.weights):
+                training.versions.add(version=str(number + 2), weight=weight, chosen=number == 0, scores={"psnr": 31.0})
         self.trainings[name] = training
         metadata = training_service_pb2.CreateTrainingMetadata(stage="training", epochs_total=3, training=name)
         return self._start("CreateTraining", request, context, metadata, lambda: training)

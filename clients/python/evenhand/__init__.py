@@ -14,6 +14,7 @@ __all__ = [
     "AuditSpec",
     "Client",
     "EvenhandError",
+    "FineTuning",
     "GeneratedImage",
     "Pipeline",
     "Retry",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from evenhand.pictures import GeneratedImage
     from evenhand.reports import AuditReport
     from evenhand.spec import AuditSpec, Pipeline, classify, degrade, reconstruct, segment
+    from evenhand.tuning import FineTuning
 
 _HOMES = {
     "AsyncClient": "client",
@@ -37,6 +39,7 @@ _HOMES = {
     "AuditSpec": "spec",
     "Client": "client",
     "EvenhandError": "errors",
+    "FineTuning": "tuning",
     "GeneratedImage": "pictures",
     "Pipeline": "spec",
     "Retry": "calls",

@@ -11,6 +11,7 @@ from evenhand.calls import Caller, Flow, new_request_id, resource_name
 from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
 from evenhand.training.v1 import training_pb2, training_service_pb2
+from evenhand.tuning import FineTuning
 
 if TYPE_CHECKING:
     from evenhand.client import AsyncClient, Client
@@ -25,10 +26,22 @@ class TrainingCalls:
         self._caller = caller
 
     def create(
-        self, recipe: str, seed: int, epochs: int, patients: int, request_id: str | None
+        self,
+        recipe: str,
+        *,
+        seed: int,
+        epochs: int,
+        patients: int,
+        tuning: FineTuning | None,
+        request_id: str | None,
     ) -> Flow[operations_pb2.Operation]:
         request = training_service_pb2.CreateTrainingRequest(
-            recipe=recipe, seed=seed, epochs=epochs, patients=patients, request_id=request_id or new_request_id()
+            recipe=recipe,
+            seed=seed,
+            epochs=epochs,
+            patients=patients,
+            request_id=request_id or new_request_id(),
+            **(tuning.fields() if tuning else {}),
         )
         return self._caller.unary(f"{SERVICE}/CreateTraining", request, operations_pb2.Operation)
 
@@ -62,6 +75,22 @@ class Training:
         """Held-out scores by metric name."""
         return dict(self.proto.scores)
 
+    @property
+    def versions(self) -> list[dict[str, Any]]:
+        """Of a fine-tuning, one for each λ: version, digest, weight, chosen, epochs_kept and both scores."""
+        return [
+            {
+                "version": one.version,
+                "digest": one.digest,
+                "weight": one.weight,
+                "chosen": one.chosen,
+                "epochs_kept": one.epochs_kept,
+                "validation_scores": dict(one.validation_scores),
+                "scores": dict(one.scores),
+            }
+            for one in self.proto.versions
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """As REST gives it."""
         return api_json(self.proto)
@@ -77,6 +106,7 @@ class Training:
             "epochs": proto.epochs,
             "model": proto.model,
             "model_version": proto.model_version,
+            "base": f"{proto.base}@{proto.base_version}" if proto.base else "",
             "scores": self.scores,
             "create_time": proto.create_time.ToJsonString() if proto.HasField("create_time") else None,
         }
@@ -100,10 +130,24 @@ class Trainings:
         self.calls = TrainingCalls(client.caller)
 
     def create(
-        self, recipe: str, *, seed: int = 1, epochs: int = 0, patients: int = 0, request_id: str | None = None
+        self,
+        recipe: str,
+        *,
+        seed: int = 1,
+        epochs: int = 0,
+        patients: int = 0,
+        tuning: FineTuning | None = None,
+        request_id: str | None = None,
     ) -> Operation[Training]:
-        """Start a recipe, such as "chest-classifier"; 0 means the recipe's own number of epochs or patients."""
-        proto = self._client.run(self.calls.create(recipe, seed, epochs, patients, request_id))
+        """Start a recipe, such as "chest-classifier"; 0 means the recipe's own number of epochs or patients.
+
+        With ``tuning`` a reconstruction model is gone on from; patients are then the most training patients of a
+        cohort, 0 for all.
+        """
+        flow = self.calls.create(
+            recipe, seed=seed, epochs=epochs, patients=patients, tuning=tuning, request_id=request_id
+        )
+        proto = self._client.run(flow)
         return Operation(self._client, proto, unpacked_training)
 
     def get(self, name: str) -> Training:
@@ -123,10 +167,20 @@ class AsyncTrainings:
         self.calls = TrainingCalls(client.caller)
 
     async def create(
-        self, recipe: str, *, seed: int = 1, epochs: int = 0, patients: int = 0, request_id: str | None = None
+        self,
+        recipe: str,
+        *,
+        seed: int = 1,
+        epochs: int = 0,
+        patients: int = 0,
+        tuning: FineTuning | None = None,
+        request_id: str | None = None,
     ) -> AsyncOperation[Training]:
         """Start a recipe; see :meth:`Trainings.create`."""
-        proto = await self._client.run(self.calls.create(recipe, seed, epochs, patients, request_id))
+        flow = self.calls.create(
+            recipe, seed=seed, epochs=epochs, patients=patients, tuning=tuning, request_id=request_id
+        )
+        proto = await self._client.run(flow)
         return AsyncOperation(self._client, proto, unpacked_training)
 
     async def get(self, name: str) -> Training:
