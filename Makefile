@@ -58,7 +58,7 @@ zoo: $(READY) ## train every model of deploy/zoo again by its recipe, hours
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 $(BIN)/python -m services.training.zoo
 
 load: $(READY) ## the load tests: each figure beside its budget
-	@for figure in edge bulk memory kills audit_statistics generation pelvis_gpu; do $(BIN)/python loadtests/$$figure.py || exit 1; done
+	@for figure in edge bulk memory kills audit_statistics degradation generation pelvis_gpu; do $(BIN)/python loadtests/$$figure.py || exit 1; done
 
 fmt: $(READY) ## format and sort imports
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -34,7 +34,7 @@ from statistics import median
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from loadtests.figures import Figures, Job, budgets_of, cpu_seconds, on_one_thread, ratio, show, within
+from loadtests.figures import Figures, Job, budgets_of, cpu_seconds, in_turns, on_one_thread, ratio, show, within
 from loadtests.score_world import THRESHOLD, ScoreWorld, score_world
 from services.maths.fairness.bootstrap import (
     Replicates,
@@ -54,15 +54,6 @@ GAPS = (
 )
 # Rare, middling and frequent labels stand for all twelve in the loops that take too long.
 SOME_LABELS = (0, 6, 11)
-
-
-def in_turns(jobs: dict[str, Job], turns: int) -> dict[str, list[float]]:
-    """CPU seconds of each job in each turn; every turn runs all jobs."""
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(turns):
-        for name, job in jobs.items():
-            seconds[name].append(cpu_seconds(job))
-    return seconds
 
 
 # --- bootstrap -------------------------------------------------------------------------------------------------------

@@ -6,13 +6,16 @@ import os
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 Figures = dict[str, float]
 Job = Callable[[], Any]
+
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+"""As the platform runs: glibc keeps the memory of one image for the next."""
 
 _SINGLE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -40,17 +43,26 @@ def show(found: Figures, budgets: dict[str, float]) -> None:
         print(f"{name:42} {value:12.5g}{side}{verdict}")
 
 
-def on_one_thread() -> None:
-    """Linear algebra reads these once, when it is loaded: start again with them."""
-    single = dict.fromkeys(_SINGLE, "1")
-    if not single.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **single})
+def on_one_thread(more: Mapping[str, str] | None = None) -> None:
+    """Linear algebra reads these once, when it is loaded: start again with them, and with ``more`` of the kind."""
+    wanted = {**dict.fromkeys(_SINGLE, "1"), **(more or {})}
+    if not wanted.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
 
 
 def cpu_seconds(job: Job) -> float:
     started = time.process_time()
     job()
     return time.process_time() - started
+
+
+def in_turns(jobs: dict[str, Job], turns: int) -> dict[str, list[float]]:
+    """CPU seconds of each job in each turn; every turn runs all jobs."""
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(turns):
+        for name, job in jobs.items():
+            seconds[name].append(cpu_seconds(job))
+    return seconds
 
 
 def ratio(theirs: Iterable[float], ours: Iterable[float]) -> float:

@@ -1,17 +1,17 @@
-"""Low-dose X-ray tomography: Radon transform, photon noise, filtered back-projection.
+"""X-ray tomography: Radon transform, its adjoint, and filtered back-projection.
 
 Parallel beams over half a turn. One sparse matrix holds the exact area that each detector element sees of each pixel,
 so a view conserves mass and the back-projection is the true adjoint. Views k and k + K/2 see the image and its quarter
-turn, hence half a matrix does. Sums run in a fixed order per image: a row's result does not depend on the rest of the
-batch.
+turn, hence half a matrix does.
 
-Images are (N, 1, S, S) and sinograms (N, views, detectors), float32 torch tensors on the CPU; line integrals are in
-pixels times image units. Linear maps carry gradients.
+Images are (N, 1, S, S) and sinograms (N, views, detectors), float32 tensors; line integrals are in pixels times image
+units. Linear maps carry gradients and stay on the device of their tensors, a CPU or a CUDA card; others are refused
+with ValueError. On the CPU sums run in a fixed order per image: a row's result does not depend on the rest of the
+batch. A card gives the same up to rounding, and no such promise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -22,14 +22,6 @@ from scipy.sparse import csr_matrix
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-
-NOISE_MODELS = ("transmitted-counts", "line-integrals")
-
-# A ray across a whole image of ones is attenuated as 35 cm of water at 60 keV, 0.2 per cm: exp(-7), one photon in a
-# thousand. Bodies drawn in [0, 1] let 1-20 % of the photons through, as a torso does.
-ATTENUATION = 7.0
-
-_MOST_PHOTONS = 1e12
 
 
 def default_views(size: int) -> int:
@@ -42,13 +34,20 @@ def detectors(size: int) -> int:
     return 2 * int(np.ceil(size / np.sqrt(2.0))) + 1
 
 
+def square_size(images: torch.Tensor) -> int:
+    """Return the side S of square images (N, 1, S, S); ValueError for any other shape."""
+    if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] != images.shape[3]:
+        raise ValueError(f"images must be square and have one channel, (N, 1, S, S), got {tuple(images.shape)}")
+    return int(images.shape[3])
+
+
 def radon(images: torch.Tensor, views: int | None = None) -> torch.Tensor:
     """Return the line integrals (N, views, detectors) of square images (N, 1, S, S).
 
     View k looks along angle pi * k / views; detector elements run from -t to t about the image's centre with
     t = x cos + y sin, x to the right and y up. `views` must be even, default `default_views(S)`.
     """
-    size = _square(images)
+    size = square_size(images)
     count = _even(default_views(size) if views is None else views)
     return _Linear.apply(images, lambda x: _project(x, count), lambda s: _back(s, size))  # type: ignore[no-any-return, no-untyped-call]
 
@@ -67,98 +66,52 @@ def filtered_backprojection(sinograms: torch.Tensor, size: int) -> torch.Tensor:
     return backproject(filtered, size) * (np.pi / sinograms.shape[1])
 
 
-def published_bowtie_weights(views: int) -> Array:
-    """Return the weights (views,) that Wohlrapp et al. call a bow-tie: 1 at the first and last view, 0.05 between.
-
-    A bow-tie filter lies along the detector; theirs lies along the views and is never undone, which blurs along one
-    direction. It is here to compare with their figures only.
-    """
-    half = np.linspace(0.05, 1.0, _even(views) // 2, dtype=np.float32)
-    return np.concatenate([half[::-1], half])
-
-
-def low_dose(
-    images: torch.Tensor,
-    photons: float,
-    generators: Sequence[np.random.Generator],
-    *,
-    noise_model: str = "transmitted-counts",
-    published_bowtie: bool = False,
-    views: int | None = None,
-) -> torch.Tensor:
-    """Return what filtered back-projection sees of images (N, 1, S, S) in [0, 1] at `photons` per detector element.
-
-    "transmitted-counts" draws Poisson counts of mean photons * exp(-line integral) and takes their logarithm, with line
-    integrals scaled as `ATTENUATION` says; a count of none is taken as one. "line-integrals" is the published variant:
-    Poisson noise on the line integrals themselves, scaled so that the largest of each image is `photons`.
-    Row i draws from generators[i] alone. The result is in the units of the input and not clipped.
-    """
-    if not 0 < photons <= _MOST_PHOTONS:
-        raise ValueError(f"photons must be above 0 and at most {_MOST_PHOTONS:g}, got {photons!r}")
-    if noise_model not in NOISE_MODELS:
-        raise ValueError(f"noise_model must be one of {NOISE_MODELS}, got {noise_model!r}")
-    if len(generators) != len(images):
-        raise ValueError(f"one generator per image is needed, got {len(generators)} for {len(images)} images")
-    size = _square(images)
-    clean = radon(images.detach(), views).numpy()
-    if published_bowtie:
-        clean = clean * published_bowtie_weights(clean.shape[1])[:, None]
-    draw = _count_noise(ATTENUATION / size) if noise_model == "transmitted-counts" else _line_integral_noise
-    noisy = np.empty_like(clean)
-    for row, (integrals, generator) in enumerate(zip(clean, generators, strict=True)):
-        noisy[row] = draw(integrals.astype(np.float64), photons, generator)
-    return filtered_backprojection(torch.from_numpy(noisy), size)
-
-
-def _count_noise(scale: float) -> Callable[[Doubles, float, np.random.Generator], Doubles]:
-    def draw(integrals: Doubles, photons: float, generator: np.random.Generator) -> Doubles:
-        counts = generator.poisson(photons * np.exp(-scale * integrals))
-        return np.asarray(np.log(photons / np.maximum(counts, 1)) / scale)
-
-    return draw
-
-
-def _line_integral_noise(integrals: Doubles, photons: float, generator: np.random.Generator) -> Doubles:
-    largest = integrals.max()
-    if largest <= 0:  # an empty image stops no photon
-        return integrals
-    counts = generator.poisson(np.maximum(integrals, 0.0) * (photons / largest))
-    return np.asarray(counts * (largest / photons))
-
-
 class _Linear(torch.autograd.Function):
-    """A linear map of arrays, given with its adjoint, which is its gradient."""
+    """A linear map of tensors, given with its adjoint, which is its gradient."""
 
     @staticmethod
     def forward(ctx, values, apply, adjoint):  # type: ignore[no-untyped-def]
+        if values.device.type not in ("cpu", "cuda"):
+            raise ValueError(f"tomography runs on cpu and cuda tensors, got one on {values.device}")
         ctx.pair = (adjoint, apply)
-        return torch.from_numpy(apply(values.detach().numpy().astype(np.float32, copy=False)))
+        return apply(values.detach().to(torch.float32))
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         return _Linear.apply(gradient, *ctx.pair), None, None  # type: ignore[no-untyped-call]
 
 
-def _project(images: Array, views: int) -> Array:
+def _project(images: torch.Tensor, views: int) -> torch.Tensor:
     count, size = len(images), images.shape[-1]
-    both = np.stack([images[:, 0], np.rot90(images[:, 0], -1, (1, 2))])
-    columns = np.ascontiguousarray(both.reshape(2 * count, size * size).T)
-    seen: Array = _areas(size, views) @ columns
+    both = torch.stack([images[:, 0], torch.rot90(images[:, 0], -1, (1, 2))])
+    seen = _areas_times(both.reshape(2 * count, size * size).T, size, views)
     halves = seen.reshape(views // 2, detectors(size), 2, count)
-    return np.ascontiguousarray(halves.transpose(3, 2, 0, 1)).reshape(count, views, detectors(size))
+    return halves.permute(3, 2, 0, 1).reshape(count, views, detectors(size))
 
 
-def _back(sinograms: Array, size: int) -> Array:
+def _back(sinograms: torch.Tensor, size: int) -> torch.Tensor:
     count, views, width = sinograms.shape
-    halves = sinograms.reshape(count, 2, views // 2, width).transpose(2, 3, 1, 0)
-    smeared = _areas(size, views).T @ np.ascontiguousarray(halves).reshape(views // 2 * width, 2 * count)
+    halves = sinograms.reshape(count, 2, views // 2, width).permute(2, 3, 1, 0)
+    smeared = _areas_times(halves.reshape(views // 2 * width, 2 * count), size, views, transposed=True)
     first, second = smeared.T.reshape(2, count, size, size)
-    return np.asarray(first + np.rot90(second, 1, (1, 2)))[:, None]
+    images: torch.Tensor = (first + torch.rot90(second, 1, (1, 2)))[:, None]
+    return images
 
 
-def _filter(sinograms: Array) -> Array:
-    # matmul takes the stack one sinogram at a time; as one tall matrix, rounding could depend on the batch
-    return np.asarray(np.matmul(np.ascontiguousarray(sinograms), _ramp(sinograms.shape[-1])))
+def _areas_times(columns: torch.Tensor, size: int, views: int, *, transposed: bool = False) -> torch.Tensor:
+    """The area matrix, or its transpose, times dense columns; scipy's product is the one with a fixed order of sums."""
+    if columns.device.type == "cpu":
+        areas = _areas(size, views)
+        return torch.from_numpy((areas.T if transposed else areas) @ columns.contiguous().numpy())
+    return _areas_on(str(columns.device), size, views)[transposed] @ columns
+
+
+def _filter(sinograms: torch.Tensor) -> torch.Tensor:
+    ramp = _ramp(sinograms.shape[-1])
+    if sinograms.device.type != "cpu":
+        return sinograms @ torch.from_numpy(ramp).to(sinograms.device)
+    # numpy takes the stack one sinogram at a time; as one tall matrix, rounding could depend on the batch
+    return torch.from_numpy(np.matmul(sinograms.contiguous().numpy(), ramp))
 
 
 @lru_cache(maxsize=8)
@@ -198,6 +151,18 @@ def _areas(size: int, views: int) -> csr_matrix:
     return csr_matrix(entries, shape=(views // 2 * width, size * size))
 
 
+@lru_cache(maxsize=4)
+def _areas_on(device: str, size: int, views: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The matrix and its transpose as sparse tensors on a device."""
+    areas = _areas(size, views)
+    return _sparse(areas, device), _sparse(areas.T.tocsr(), device)
+
+
+def _sparse(matrix: csr_matrix, device: str) -> torch.Tensor:
+    rows, columns, values = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    return torch.sparse_csr_tensor(rows, columns, values, list(matrix.shape), device=device, check_invariants=False)
+
+
 def _shadow(edge: Doubles, cosine: float, sine: float) -> Doubles:
     """The part of a unit pixel's shadow that lies below `edge`, measured from the pixel's centre."""
     long, short = max(cosine, sine), min(cosine, sine)
@@ -210,12 +175,6 @@ def _shadow(edge: Doubles, cosine: float, sine: float) -> Doubles:
     outer, inner = (long + short) / 2, (long - short) / 2
     rising = quadratic(edge + outer) - quadratic(edge + inner)
     return (rising - quadratic(edge - inner) + quadratic(edge - outer)) / (long * short)
-
-
-def _square(images: torch.Tensor) -> int:
-    if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] != images.shape[3]:
-        raise ValueError(f"images must be square and have one channel, (N, 1, S, S), got {tuple(images.shape)}")
-    return int(images.shape[3])
 
 
 def _even(views: int) -> int:
