@@ -158,6 +158,7 @@ def plan_message(plan: ResolvedAudit, forecast: Forecast) -> plan_pb2.AuditPlan:
         alpha=forecast.alpha,
         target_power=forecast.target_power,
         assumptions=forecast.assumptions,
+        acquisitions=plan.acquisitions,
     )
 
 

@@ -112,7 +112,10 @@ class ThresholdRecord:
 
 @dataclass(frozen=True)
 class ResolvedAudit:
-    """``perceptual`` has the sha256 of each LPIPS network that the quality metrics need."""
+    """``perceptual`` has the sha256 of each LPIPS network that the quality metrics need.
+
+    ``acquisitions`` says in words what each pipeline's degradation does at its size, the exact share of k-space too.
+    """
 
     cohort: str
     cohort_digest: str
@@ -134,6 +137,7 @@ class ResolvedAudit:
     perceptual: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     warnings: tuple[str, ...] = field(default=())
+    acquisitions: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         plain: dict[str, Any] = _PLAN.dump_python(self, mode="json")
@@ -141,7 +145,7 @@ class ResolvedAudit:
 
 
 _PLAN = TypeAdapter(ResolvedAudit)
-_NOT_DECISIVE = ("cohort", "digest", "warnings")
+_NOT_DECISIVE = ("cohort", "digest", "warnings", "acquisitions")
 
 
 def plan_digest(plan: ResolvedAudit) -> str:

@@ -107,13 +107,16 @@ def _rows(
     return read(*parts) if refs else canonical(pd.DataFrame())
 
 
+_GIVEN = ("pipelines", "acquisitions", "quality_metrics", "perceptual", "seed", "batch_size", "warnings")
+
+
 def _provenance(plan: ResolvedAudit, people: Mapping[str, Any]) -> dict[str, Any]:
     """All that decided the numbers, and nothing that names this run."""
     plain = plan.to_dict()
     return {
         "audit_digest": plan.digest,
         "cohort": {"digest": plan.cohort_digest, "patients": plan.patients, "records": plan.records, **people},
-        **{key: plain[key] for key in ("pipelines", "quality_metrics", "perceptual", "seed", "batch_size", "warnings")},
+        **{key: plain[key] for key in _GIVEN},
         "software": {"evenhand-platform": metadata.version("evenhand-platform")},
     }
 

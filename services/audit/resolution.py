@@ -20,6 +20,7 @@ from services.audit.pipeline import (
 from services.audit.results.attributes import group_specs
 from services.audit.thresholds import doubtful_thresholds, threshold_records
 from services.errors import InvalidInput, NotFound, UnknownAttribute, UnknownLabel
+from services.maths.imaging.degradation import check_size, describe
 from services.maths.pixels import PixelSpec
 
 TASKS_OF_STAGE: dict[str, tuple[str, ...]] = {
@@ -91,6 +92,7 @@ def resolve(
         ),
         perceptual=dict(perceptual or {}),
         batch_size=batch_size,
+        acquisitions=tuple(_acquisitions(pipelines)),
     )
     return replace(plan, digest=plan_digest(plan), warnings=tuple(_warnings(plan, offer)))
 
@@ -145,11 +147,28 @@ def _pipeline(pipeline: Pipeline, where: str, labels: Sequence[str], offer: _Off
     models = [stage for stage in stages if isinstance(stage, ModelStage)]
     _check_unique_labels(models, where)
     _, height, width = models[0].input.shape
-    if height != width and any(isinstance(stage, Degrade) for stage in stages):
-        raise InvalidInput(
-            f"degradations need square images; {models[0].model} takes {height} x {width}", field=f"{where}.stages"
-        )
+    for stage in stages:
+        if isinstance(stage, Degrade):
+            _check_degradable(stage, models[0], f"{where}.stages")
     return ResolvedPipeline(pipeline.name, height, width, stages)
+
+
+def _check_degradable(stage: Degrade, first: ModelStage, at: str) -> None:
+    """Images are degraded at the size of the pipeline's first model."""
+    _, height, width = first.input.shape
+    if height != width:
+        raise InvalidInput(f"degradations need square images; {first.model} takes {height} x {width}", field=at)
+    try:
+        check_size(height, stage.parameters["operator"])
+    except ValueError as error:
+        raise InvalidInput(f"{first.model} takes {height} x {width}: {error}", field=at) from error
+
+
+def _acquisitions(pipelines: Iterable[ResolvedPipeline]) -> Iterable[str]:
+    for pipeline in pipelines:
+        for stage in pipeline.stages:
+            if isinstance(stage, Degrade):
+                yield f"{pipeline.name}: {describe(pipeline.height, **stage.parameters)}"
 
 
 def _model_stage(stage: UseModel, where: str, labels: Sequence[str], offer: _Offer) -> ModelStage:

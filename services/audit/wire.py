@@ -5,7 +5,6 @@ Rules that need the cohort or the served models are checked in :mod:`services.au
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,8 @@ from google.protobuf.json_format import MessageToDict
 from services.audit.pipeline import DEFAULT_QUALITY_METRICS, QUALITY_METRICS, AuditSpec, Degrade, Pipeline, UseModel
 from services.errors import InvalidInput, OutOfRange
 from services.hosting.requests import body_digest, plain_text, request_id, resource_name
+from services.maths.imaging.degradation import ParameterError, ParameterRangeError, checked, preset
 
-ACCELERATIONS = (4, 8, 16, 24)
-MOST_PHOTONS = 1e9
 MOST_PIPELINES = 32
 MOST_STAGES = 16
 LONGEST_NAME = 100
@@ -157,38 +155,29 @@ def _stage(message: audit_pb2.Stage, at: str) -> Degrade | UseModel:
 
 
 def _degrade(message: audit_pb2.Degradation, at: str) -> Degrade:
-    if message.operator == "radial-kspace":
-        _refuse_foreign(message, ("photons", "published_bowtie"), at)
-        if message.acceleration not in ACCELERATIONS:
-            allowed = ", ".join(map(str, ACCELERATIONS))
-            raise OutOfRange(
-                f"acceleration must be one of {allowed}, got {message.acceleration:g}", field=f"{at}.acceleration"
-            )
-        return Degrade({"operator": "radial-kspace", "acceleration": int(message.acceleration)})
-    if message.operator == "low-dose-xray":
-        _refuse_foreign(message, ("acceleration",), at)
-        if not (math.isfinite(message.photons) and 0 < message.photons <= MOST_PHOTONS):
-            raise OutOfRange(
-                f"photons must lie above 0 and at most {MOST_PHOTONS:g}, got {message.photons:g}", field=f"{at}.photons"
-            )
-        return Degrade(
-            {
-                "operator": "low-dose-xray",
-                "photons": message.photons,
-                "published_bowtie": message.published_bowtie,
-            }
-        )
-    raise InvalidInput(
-        f"operator must be radial-kspace or low-dose-xray, got {message.operator!r}",
-        field=f"{at}.operator",
-        reason="OPERATOR_UNKNOWN",
-    )
+    given = {field.name: value for field, value in message.ListFields()}
+    try:
+        operator, given = _without_preset(given, at)
+        complete = checked(operator, given)
+    except ParameterRangeError as error:
+        raise OutOfRange(str(error), field=f"{at}.{error.parameter}") from error
+    except ParameterError as error:
+        reason = {"operator": "OPERATOR_UNKNOWN", "preset": "PRESET_UNKNOWN"}.get(error.parameter, "")
+        raise InvalidInput(str(error), field=f"{at}.{error.parameter}", reason=reason) from error
+    # What a plan did not always say stays out unless it was asked for: the digest of a plan is that of its numbers.
+    said = {*given, "published_bowtie"}
+    return Degrade({"operator": operator, **{name: value for name, value in complete.items() if name in said}})
 
 
-def _refuse_foreign(message: audit_pb2.Degradation, fields: tuple[str, ...], at: str) -> None:
-    for name in fields:
-        if getattr(message, name):
-            raise InvalidInput(f"{message.operator} has no {name}; leave it out", field=f"{at}.{name}")
+def _without_preset(given: dict[str, Any], at: str) -> tuple[str, dict[str, Any]]:
+    """The operator and its parameters; what a preset sets may not be set beside it."""
+    name, operator = given.pop("preset", ""), given.pop("operator", "")
+    if not name:
+        return operator, given
+    chosen = preset(name)
+    for twice in ("operator",) if operator else chosen.parameters.keys() & given.keys():
+        raise InvalidInput(f"preset {name} sets {twice}; leave one of the two out", field=f"{at}.{twice}")
+    return chosen.operator, {**given, **chosen.parameters}
 
 
 def _attributes(message: audit_pb2.AuditSpec) -> tuple[str, ...]:

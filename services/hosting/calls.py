@@ -14,7 +14,7 @@ from services.errors import InvalidInput, NotFound, Overloaded, Unavailable
 from services.hosting.envelope import unseal
 from services.hosting.handles import NOT_DEPLOYED, Handles, models_of_apps
 from services.hosting.host import OUTPUT_NAME, ModelHost
-from services.maths.imaging.degradation import degrade
+from services.maths.imaging.degradation import ParameterError, degrade
 
 APP_OF_TASK = {
     "reconstruction": "reconstruction",
@@ -56,7 +56,8 @@ async def run_degradation(
     try:
         return await asyncio.to_thread(degrade, images, list(record_ids), seed=seed, **parameters)
     except (TypeError, ValueError) as error:
-        raise InvalidInput(str(error), field="degrade", reason="DEGRADATION_INVALID") from error
+        at = f"degrade.{error.parameter}" if isinstance(error, ParameterError) else "degrade"
+        raise InvalidInput(str(error), field=at, reason="DEGRADATION_INVALID") from error
 
 
 class LocalModelCalls:

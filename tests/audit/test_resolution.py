@@ -15,10 +15,12 @@ from services.audit.pipeline import (
     Pipeline,
     ThresholdRecord,
     UseModel,
+    plan_digest,
     plan_from_dict,
 )
 from services.audit.resolution import resolve
 from services.errors import FailedPrecondition, InvalidInput, NotFound, ServiceError, UnknownAttribute, UnknownLabel
+from services.maths.imaging.kspace import mask_for, sampled_fraction
 
 PIXELS = {"channels": 1, "height": 32, "width": 32, "low": 0.0, "high": 1.0}
 
@@ -48,6 +50,7 @@ CATALOGUE = [
     model("tumour", "segmentation", labels=["tumour"]),
     model("organs", "segmentation", labels=["liver", "spleen"]),
     model("wide", "classification", labels=["Edema"], input={**PIXELS, "width": 48}),
+    model("odd", "classification", labels=["Edema"], input={**PIXELS, "height": 33, "width": 33}),
 ]
 
 MANIFEST = {
@@ -92,6 +95,7 @@ def vouched(**source: Any) -> list[dict[str, Any]]:
 
 
 LOW_DOSE = Degrade({"operator": "low-dose-xray", "photons": 1000.0})
+RADIAL = Degrade({"operator": "radial-kspace", "acceleration": 8})
 
 
 def test_labels_default_to_those_that_model_and_cohort_share() -> None:
@@ -159,6 +163,7 @@ BAD = [
         "LABEL_READ_TWICE",
     ),
     (spec(LOW_DOSE, UseModel("classify", "wide")), InvalidInput, "spec.pipelines[0].stages", "INVALID_INPUT"),
+    (spec(RADIAL, UseModel("classify", "odd")), InvalidInput, "spec.pipelines[0].stages", "INVALID_INPUT"),
     (
         spec(reference_groups={"age": "old"}),
         UnknownAttribute,
@@ -204,6 +209,21 @@ def test_a_reconstruction_trained_for_something_else_is_a_warning() -> None:
     assert resolve(spec(LOW_DOSE, *stages), MANIFEST, CATALOGUE, batch_size=32).warnings == ()
     assert len(resolve(spec(radial, *stages), MANIFEST, CATALOGUE, batch_size=32).warnings) == 1
     assert len(resolve(spec(*stages), MANIFEST, CATALOGUE, batch_size=32).warnings) == 1
+
+
+def test_the_plan_says_what_each_degradation_does_at_its_size() -> None:
+    reading = UseModel("classify", "sex")
+    pipelines = (
+        Pipeline("full", (reading,)),
+        Pipeline("fast", (RADIAL, reading)),
+        Pipeline("dim", (LOW_DOSE, reading)),
+    )
+    plan = resolve(spec(pipelines=pipelines, baseline="full"), MANIFEST, CATALOGUE, batch_size=32)
+    fast, dim = plan.acquisitions
+    share = 100 * sampled_fraction(mask_for(PIXELS["height"], 8))
+    assert fast.startswith("fast: ") and f"{share:.2f} % of the frequencies" in fast
+    assert dim.startswith("dim: ") and "1000 photons" in dim
+    assert plan_digest(replace(plan, acquisitions=())) == plan.digest  # it follows from the rest
 
 
 def test_the_digest_covers_what_decides_the_numbers() -> None:

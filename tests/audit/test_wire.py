@@ -62,6 +62,44 @@ def test_a_radial_acceleration_is_passed_on_as_a_whole_number() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "parameters"),
+    [
+        ({"preset": "mri-8x"}, {"operator": "radial-kspace", "acceleration": 8}),
+        (
+            {"preset": "mri-4x", "angles": "golden-angle"},
+            {"operator": "radial-kspace", "acceleration": 4, "angles": "golden-angle"},
+        ),
+        (
+            {"preset": "xray-low-dose", "bowtie": True},
+            {"operator": "low-dose-xray", "photons": 1e4, "bowtie": True, "published_bowtie": False},
+        ),
+        (
+            {"operator": "low-dose-xray", "photons": 500, "noise_model": "line-integrals", "published_bowtie": True},
+            {
+                "operator": "low-dose-xray",
+                "photons": 500.0,
+                "noise_model": "line-integrals",
+                "published_bowtie": True,
+            },
+        ),
+    ],
+)
+def test_a_preset_is_its_operator_and_more_may_be_said_beside_it(
+    asked: dict[str, object], parameters: dict[str, object]
+) -> None:
+    message = good_request()
+    degrade(**asked)(message)
+    assert wire.audit_request(message).spec.pipelines[1].stages[0] == Degrade(parameters)
+
+
+def test_an_unknown_preset_is_answered_with_all_presets() -> None:
+    message = good_request()
+    degrade(preset="mri-6x")(message)
+    with pytest.raises(InvalidInput, match=r"mri-4x, .*xray-ultra-low-dose"):
+        wire.audit_request(message)
+
+
 def test_what_was_asked_for_arrives_whatever_its_order() -> None:
     message = good_request()
     message.spec.quality_metrics.extend(["lpips_alex", "psnr"])
@@ -151,6 +189,38 @@ BAD: list[tuple[Change, type[ServiceError], str, str]] = [
     (set_stage(), InvalidInput, f"{SECOND}.stages[0]", "STAGE_EMPTY"),
     (set_stage(reconstruct=""), InvalidInput, f"{SECOND}.stages[0].reconstruct", "INVALID_INPUT"),
     (degrade(operator="blur"), InvalidInput, f"{SECOND}.stages[0].degrade.operator", "OPERATOR_UNKNOWN"),
+    (degrade(preset="mri-6x"), InvalidInput, f"{SECOND}.stages[0].degrade.preset", "PRESET_UNKNOWN"),
+    (
+        degrade(preset="mri-8x", operator="radial-kspace"),
+        InvalidInput,
+        f"{SECOND}.stages[0].degrade.operator",
+        "INVALID_INPUT",
+    ),
+    (
+        degrade(preset="mri-8x", acceleration=8),
+        InvalidInput,
+        f"{SECOND}.stages[0].degrade.acceleration",
+        "INVALID_INPUT",
+    ),
+    (degrade(preset="mri-8x", bowtie=True), InvalidInput, f"{SECOND}.stages[0].degrade.bowtie", "INVALID_INPUT"),
+    (
+        degrade(operator="radial-kspace", acceleration=8, angles="spiral"),
+        InvalidInput,
+        f"{SECOND}.stages[0].degrade.angles",
+        "INVALID_INPUT",
+    ),
+    (
+        degrade(preset="xray-low-dose", noise_model="gaussian"),
+        InvalidInput,
+        f"{SECOND}.stages[0].degrade.noise_model",
+        "INVALID_INPUT",
+    ),
+    (
+        degrade(preset="xray-low-dose", bowtie=True, published_bowtie=True),
+        InvalidInput,
+        f"{SECOND}.stages[0].degrade.bowtie",
+        "INVALID_INPUT",
+    ),
     (degrade(operator="low-dose-xray"), OutOfRange, f"{SECOND}.stages[0].degrade.photons", "VALUE_OUT_OF_RANGE"),
     (
         degrade(operator="low-dose-xray", photons=-1),

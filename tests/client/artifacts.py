@@ -126,6 +126,7 @@ def demo_plan() -> plan_pb2.AuditPlan:
         alpha=0.05,
         target_power=0.8,
         assumptions=["true positive rates of 0.75"],
+        acquisitions=["degraded: radial k-space, 10.73 % of the frequencies"],
     )
 
 

@@ -102,7 +102,7 @@ def test_a_plan_is_a_table_with_what_it_rests_on(client, spec, twin):
     assert list(frame["state"].unique()) == ["ok", "insufficient", "wide"]
     assert frame["minimum_detectable_gap"].isna().sum() == 4  # absent in the message: unknown, and not 0
     assert (plan.tests, plan.alpha, plan.target_power, plan.digest) == (3, 0.05, 0.8, "a" * 64)
-    assert plan.warnings and plan.assumptions
+    assert plan.warnings and plan.assumptions and plan.acquisitions
     assert plan.to_json()["cells"][1]["minimumDetectableGap"] == 0.125
     assert "3 tests" in repr(plan)
     assert "<table" in plan._repr_html_()

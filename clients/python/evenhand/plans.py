@@ -54,6 +54,11 @@ class AuditPlan(Table):
         return tuple(self.proto.assumptions)
 
     @property
+    def acquisitions(self) -> tuple[str, ...]:
+        """What each pipeline's degradation does, with the exact share of k-space sampled."""
+        return tuple(self.proto.acquisitions)
+
+    @property
     def tests(self) -> int:
         """Tests of the audit's primary family; error is controlled over all of them."""
         return self.proto.tests
@@ -94,7 +99,7 @@ class AuditPlan(Table):
 
     def to_dict(self) -> dict[str, Any]:
         """The plan's own fields, without its cells."""
-        names = ("digest", "tests", "alpha", "target_power", "warnings", "assumptions")
+        names = ("digest", "tests", "alpha", "target_power", "warnings", "assumptions", "acquisitions")
         return {name: getattr(self, name) for name in names}
 
     def to_json(self) -> dict[str, Any]:

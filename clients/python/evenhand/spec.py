@@ -28,8 +28,12 @@ from evenhand.errors import InvalidInput
 Stage: TypeAlias = Mapping[str, Any]
 
 
-def degrade(operator: str, **parameters: float | bool) -> Stage:
-    """An acquisition: ``degrade("low-dose-xray", photons=1000)`` or ``degrade("radial-kspace", acceleration=8)``."""
+def degrade(operator: str = "", **parameters: float | bool | str) -> Stage:
+    """An acquisition: ``degrade("low-dose-xray", photons=1000)`` or ``degrade("radial-kspace", acceleration=8)``.
+
+    ``degrade(preset="xray-low-dose")`` takes a named setting. More parameters: ``angles`` of spokes; ``noise_model``,
+    ``bowtie`` and ``published_bowtie`` of a tomography. An unknown name is answered with those that there are.
+    """
     return {"degrade": {"operator": operator, **parameters}}
 
 

@@ -92,7 +92,7 @@ def print_plan(plan: AuditPlan) -> None:
         out.print("Silent: cells with too few patients or cases for a test")
         out.print(rich_table(silent))
     out.print(f"{plan.tests} tests in the primary family, error rate {plan.alpha:g} over all of them", highlight=False)
-    for sentence in plan.assumptions:
+    for sentence in (*plan.acquisitions, *plan.assumptions):
         out.print(f"  {escape(sentence)}", soft_wrap=True, highlight=False)
     for warning in plan.warnings:
         err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)

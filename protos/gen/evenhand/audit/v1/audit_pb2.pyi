@@ -116,13 +116,21 @@ class Stage(_message.Message):
     def __init__(self, degrade: _Optional[_Union[Degradation, _Mapping]] = ..., reconstruct: _Optional[str] = ..., classify: _Optional[str] = ..., segment: _Optional[str] = ...) -> None: ...
 
 class Degradation(_message.Message):
-    __slots__ = ("operator", "acceleration", "photons", "published_bowtie")
+    __slots__ = ("operator", "acceleration", "photons", "published_bowtie", "preset", "angles", "noise_model", "bowtie")
     OPERATOR_FIELD_NUMBER: _ClassVar[int]
     ACCELERATION_FIELD_NUMBER: _ClassVar[int]
     PHOTONS_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_BOWTIE_FIELD_NUMBER: _ClassVar[int]
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    ANGLES_FIELD_NUMBER: _ClassVar[int]
+    NOISE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    BOWTIE_FIELD_NUMBER: _ClassVar[int]
     operator: str
     acceleration: float
     photons: float
     published_bowtie: bool
-    def __init__(self, operator: _Optional[str] = ..., acceleration: _Optional[float] = ..., photons: _Optional[float] = ..., published_bowtie: _Optional[bool] = ...) -> None: ...
+    preset: str
+    angles: str
+    noise_model: str
+    bowtie: bool
+    def __init__(self, operator: _Optional[str] = ..., acceleration: _Optional[float] = ..., photons: _Optional[float] = ..., published_bowtie: _Optional[bool] = ..., preset: _Optional[str] = ..., angles: _Optional[str] = ..., noise_model: _Optional[str] = ..., bowtie: _Optional[bool] = ...) -> None: ...

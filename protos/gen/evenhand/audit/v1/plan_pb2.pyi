@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AuditPlan(_message.Message):
-    __slots__ = ("digest", "warnings", "cells", "tests", "alpha", "target_power", "assumptions")
+    __slots__ = ("digest", "warnings", "cells", "tests", "alpha", "target_power", "assumptions", "acquisitions")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,7 @@ class AuditPlan(_message.Message):
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     TARGET_POWER_FIELD_NUMBER: _ClassVar[int]
     ASSUMPTIONS_FIELD_NUMBER: _ClassVar[int]
+    ACQUISITIONS_FIELD_NUMBER: _ClassVar[int]
     digest: str
     warnings: _containers.RepeatedScalarFieldContainer[str]
     cells: _containers.RepeatedCompositeFieldContainer[PlannedCell]
@@ -23,7 +24,8 @@ class AuditPlan(_message.Message):
     alpha: float
     target_power: float
     assumptions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, digest: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., cells: _Optional[_Iterable[_Union[PlannedCell, _Mapping]]] = ..., tests: _Optional[int] = ..., alpha: _Optional[float] = ..., target_power: _Optional[float] = ..., assumptions: _Optional[_Iterable[str]] = ...) -> None: ...
+    acquisitions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, digest: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., cells: _Optional[_Iterable[_Union[PlannedCell, _Mapping]]] = ..., tests: _Optional[int] = ..., alpha: _Optional[float] = ..., target_power: _Optional[float] = ..., assumptions: _Optional[_Iterable[str]] = ..., acquisitions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PlannedCell(_message.Message):
     __slots__ = ("task", "label", "metric", "attribute", "group", "records", "patients", "patients_with_positives", "patients_with_negatives", "positives", "negatives", "state", "minimum_detectable_gap", "power", "tolerance")
