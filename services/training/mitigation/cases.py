@@ -98,7 +98,7 @@ def _levels(column: pd.Series, name: str, learned: np.ndarray, missing: Missing)
     if missing == "own-group":
         column = column.fillna(NOT_RECORDED)
     levels = sorted(column[learned].dropna().unique())
-    return Grouping(name, tuple(levels), pd.Categorical(column, categories=levels).codes.astype(np.int64))
+    return Grouping(name, tuple(levels), pd.Index(levels, dtype=object).get_indexer(column).astype(np.int64))
 
 
 def phantom_images(
