@@ -23,8 +23,7 @@ from services.maths.pixels import resize_masks
 ZOO = Path(__file__).parents[2] / "deploy" / "zoo"
 KINDS = ("chest", "brain", "pelvis", "cardiac")
 SIDE = 64
-# What the small model does not draw as it is told: a necrotic core is two or three pixels of its latents.
-NOT_LEARNED = ("brain lesion",)
+STRUCTURES = ("left ventricle", "myocardium", "right ventricle")
 
 
 class Studio:
@@ -66,7 +65,7 @@ def fidelity(studio, count):
         )
         read = read_attributes(kind, images)
         for name in asked[0]:
-            if name not in UNREAD.get(kind, ()) and f"{kind} {name}" not in NOT_LEARNED:
+            if name not in UNREAD.get(kind, ()):
                 right = [told[name] == seen for told, seen in zip(asked, read[name], strict=True)]
                 shares[f"{kind} {name}"] = float(np.mean(right))
     return shares
@@ -75,7 +74,7 @@ def fidelity(studio, count):
 def test_attributes_that_were_asked_for_are_shown(studio):
     shares = fidelity(studio, 96)
     assert np.mean(list(shares.values())) >= 0.9, shares
-    assert min(shares.values()) >= 0.75, shares
+    assert min(shares.values()) >= 0.8, shares
 
 
 @pytest.mark.slow
@@ -97,12 +96,11 @@ def test_an_image_follows_the_mask_that_it_was_given(studio):
     images = studio.render("phantom-controlnet", prompts[:24], planes[:24])
     found = np.stack([[segment_cardiac(image[phase]) for phase in (0, 1)] for image in images])
     wanted = np.stack(planes[:24])
-    assert _overlap(found > 0, wanted > 0) >= 0.9, "whole heart"
-    # A wall of three pixels loses more to half a pixel than a cavity does.
-    least = {"left ventricle": 0.9, "myocardium": 0.82, "right ventricle": 0.84}
-    for label, (name, bound) in enumerate(least.items(), start=1):
-        score = _overlap(found == label, wanted == label)
-        assert score >= bound, f"{name}: Dice {score:.3f}"
+    assert _overlap(found > 0, wanted > 0) >= 0.93, "whole heart"
+    scores = {name: _overlap(found == label, wanted == label) for label, name in enumerate(STRUCTURES, start=1)}
+    assert np.mean(list(scores.values())) >= 0.9, scores
+    # A wall of three pixels loses more to half a pixel than a cavity does; real phantoms at this size reach 0.96.
+    assert min(scores.values()) >= 0.86, scores
 
 
 def _overlap(found, wanted):

@@ -185,7 +185,7 @@ _ALL = (
         },
         fits={
             "vae": Fit(steps=2000, batch=8, learning_rate=2e-3, ema=0.99),
-            "unet": Fit(steps=2500, batch=16, learning_rate=2e-3),
+            "unet": Fit(steps=7000, batch=16, learning_rate=2e-3),
         },
         diffusion={
             "schedule": "scaled-linear",
