@@ -147,12 +147,14 @@ async def compute_rows(lease: Lease, tools: Tools, all_sent: asyncio.Event) -> N
 
 
 async def check_models(pipeline: ResolvedPipeline, tools: Tools) -> None:
-    """An audit never mixes model versions: what is served must be what the plan pinned."""
-    served = {model["name"]: model for model in await patiently(tools, tools.calls.catalogue)}
+    """An audit never mixes models: each version that the plan pinned must be served, and be what it was then."""
+    catalogue = await patiently(tools, tools.calls.catalogue)
+    served = {(model["name"], model["version"]): model["digest"] for model in catalogue}
     for stage in pipeline.stages:
-        if isinstance(stage, ModelStage) and served.get(stage.model, {}).get("digest") != stage.digest:
+        if isinstance(stage, ModelStage) and served.get((stage.model, stage.version)) != stage.digest:
             raise FailedPrecondition(
-                f"{stage.model} is no longer served as it was when this audit was created; create the audit again",
+                f"version {stage.version} of {stage.model} is no longer served as it was when this audit was created; "
+                "create the audit again",
                 field=stage.model,
                 reason="MODEL_CHANGED",
             )

@@ -32,10 +32,11 @@ class Degrade:
 
 @dataclass(frozen=True)
 class UseModel:
-    """A model stage as asked for: the model's name only."""
+    """A model stage as asked for, by the model's name; without a version, the highest that is served."""
 
     kind: ModelStageKind
     model: str
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,12 @@ def _check_reference_groups(spec: AuditSpec, offer: _Offer) -> None:
 
 
 def _check_labels(spec: AuditSpec, offer: _Offer) -> None:
-    used = {stage.model for pipeline in spec.pipelines for stage in pipeline.stages if isinstance(stage, UseModel)}
+    stages = [stage for pipeline in spec.pipelines for stage in pipeline.stages if isinstance(stage, UseModel)]
     read = {
         label
-        for model in offer.catalogue
-        if model["name"] in used and model["task"] == "classification"
+        for stage in stages
+        for model in _served(stage, offer)
+        if model["task"] == "classification"
         for label in model["labels"]
     }
     for index, label in enumerate(spec.labels):
@@ -184,11 +185,10 @@ def _model_stage(stage: UseModel, where: str, labels: Sequence[str], offer: _Off
 
 
 def _find(stage: UseModel, at: str, offer: _Offer) -> Mapping[str, Any]:
-    """The highest served version of the model, if its task fits the stage."""
-    versions = [model for model in offer.catalogue if model["name"] == stage.model]
+    """The served model, if its task fits the stage: the version asked for, or the highest."""
+    versions = _served(stage, offer)
     if not versions:
-        known = _listed({model["name"] for model in offer.catalogue})
-        raise NotFound(f"no model {stage.model!r} is served; there are {known}", field=at, reason="MODEL_NOT_FOUND")
+        raise NotFound(_not_served(stage, offer), field=at, reason="MODEL_NOT_FOUND")
     model = max(versions, key=lambda version: int(version["version"]))
     if model["task"] not in TASKS_OF_STAGE[stage.kind]:
         wanted = " or ".join(TASKS_OF_STAGE[stage.kind])
@@ -196,6 +196,19 @@ def _find(stage: UseModel, at: str, offer: _Offer) -> Mapping[str, Any]:
             f"{stage.model} does {model['task']}; a {stage.kind} stage needs {wanted}", field=at, reason="TASK_MISMATCH"
         )
     return model
+
+
+def _served(stage: UseModel, offer: _Offer) -> list[Mapping[str, Any]]:
+    """The versions that the stage may mean."""
+    named = [model for model in offer.catalogue if model["name"] == stage.model]
+    return [model for model in named if stage.version in ("", model["version"])]
+
+
+def _not_served(stage: UseModel, offer: _Offer) -> str:
+    versions = sorted((model["version"] for model in offer.catalogue if model["name"] == stage.model), key=int)
+    if versions:
+        return f"no version {stage.version} of {stage.model!r} is served; there are {', '.join(versions)}"
+    return f"no model {stage.model!r} is served; there are {_listed({model['name'] for model in offer.catalogue})}"
 
 
 def _pinned(kind: ModelStageKind, model: Mapping[str, Any], labels: Sequence[str] = (), **more: Any) -> ModelStage:

@@ -86,7 +86,8 @@ async def run_batch(
             current = (await calls.degrade(padded, record_ids, seed, stage.parameters))[: len(current)]
             changed = True
             continue
-        output = await calls.infer(stage.model, await _in_thread(to_model, current, stage.input), batch=batch_size)
+        given = await _in_thread(to_model, current, stage.input)
+        output = await calls.infer(stage.model, given, batch=batch_size, version=stage.version)
         if stage.kind == "reconstruct":
             assert stage.output is not None  # resolve() refuses a reconstruction model without it
             current = await _in_thread(_restored, output, stage.output, originals.shape[1])

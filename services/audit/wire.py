@@ -5,6 +5,7 @@ Rules that need the cohort or the served models are checked in :mod:`services.au
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from services.maths.imaging.degradation import ParameterError, ParameterRangeErr
 MOST_PIPELINES = 32
 MOST_STAGES = 16
 LONGEST_NAME = 100
+_VERSION = re.compile("[0-9]{1,6}")
 DEFAULT_MIN_PATIENTS, DEFAULT_MIN_CASES = 5, 10
 
 
@@ -148,10 +150,22 @@ def _stage(message: audit_pb2.Stage, at: str) -> Degrade | UseModel:
         )
     if kind == "degrade":
         return _degrade(message.degrade, f"{at}.degrade")
-    model = getattr(message, kind).removeprefix("models/")
+    model, version = _model(getattr(message, kind), kind, f"{at}.{kind}")
+    return UseModel(kind, model, version)
+
+
+def _model(text: str, kind: str, at: str) -> tuple[str, str]:
+    """Name and version of "models/unet@2"; the version is empty where none is named."""
+    model, named, version = text.removeprefix("models/").partition("@")
     if not model:
-        raise InvalidInput(f"name the model of the {kind} stage", field=f"{at}.{kind}")
-    return UseModel(kind, model)
+        raise InvalidInput(f"name the model of the {kind} stage", field=at)
+    if named and not _VERSION.fullmatch(version):
+        raise InvalidInput(
+            f"expected MODEL or MODEL@VERSION with a number as the version, got {text[:80]!r}",
+            field=at,
+            reason="NAME_MALFORMED",
+        )
+    return model, version
 
 
 def _degrade(message: audit_pb2.Degradation, at: str) -> Degrade:

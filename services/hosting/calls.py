@@ -38,8 +38,11 @@ class ModelCalls(Protocol):
         """Every served version: model.yaml as plain data, with ``digest``, ``output_name`` and ``app``."""
         ...
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
-        """(N, C, H, W) float32 in the model's input range → its output rows; network calls padded to ``batch``."""
+    async def infer(self, model: str, images: np.ndarray, *, batch: int, version: str = "") -> np.ndarray:
+        """(N, C, H, W) float32 in the model's input range → its output rows; network calls padded to ``batch``.
+
+        Without a version, the highest that is served.
+        """
         ...
 
     async def degrade(
@@ -69,9 +72,9 @@ class LocalModelCalls:
     async def catalogue(self) -> list[dict[str, Any]]:
         return [{**model, "app": APP_OF_TASK[model["task"]]} for model in self._host.catalogue()]
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
-        record = self._host.find(model)
-        return (await self._host.infer(model, "", {"image": images}, {"batch": batch}))[OUTPUT_NAME[record.task]]
+    async def infer(self, model: str, images: np.ndarray, *, batch: int, version: str = "") -> np.ndarray:
+        record = self._host.find(model, version)
+        return (await self._host.infer(model, version, {"image": images}, {"batch": batch}))[OUTPUT_NAME[record.task]]
 
     async def degrade(
         self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
@@ -92,12 +95,12 @@ class RayModelCalls:
         self._app_of = {model["name"]: model["app"] for model in models}
         return models
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+    async def infer(self, model: str, images: np.ndarray, *, batch: int, version: str = "") -> np.ndarray:
         if model not in self._app_of:
             await self.catalogue()
         if model not in self._app_of:
             raise NotFound(f"no model {model!r} is served", field="model", reason="MODEL_NOT_FOUND")
-        outputs = await self._call(self._app_of[model], "infer", model, "", {"image": images}, {"batch": batch})
+        outputs = await self._call(self._app_of[model], "infer", model, version, {"image": images}, {"batch": batch})
         return np.asarray(next(iter(outputs.values())))
 
     async def degrade(

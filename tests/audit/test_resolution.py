@@ -114,6 +114,37 @@ def test_the_highest_version_is_pinned() -> None:
     assert (stage.version, stage.digest) == ("10", "new")
 
 
+NEWER = [*CATALOGUE, {**CATALOGUE[0], "version": "10", "digest": "new", "labels": ["Edema"], "thresholds": {}}]
+
+
+def test_a_version_that_is_asked_for_is_pinned_and_counts() -> None:
+    first, second = (only_model(spec(UseModel("classify", "chest", version)), NEWER) for version in ("1", "10"))
+    assert (first.version, first.digest, first.labels) == ("1", "digest of chest", ("Edema", "Fracture"))
+    assert (second.version, second.digest, second.labels) == ("10", "new", ("Edema",))
+    plans = [
+        resolve(spec(UseModel("classify", "chest", version)), MANIFEST, NEWER, batch_size=32)
+        for version in ("1", "10", "")
+    ]
+    assert plans[0].digest != plans[1].digest == plans[2].digest
+    assert plans[0].digest == resolve(spec(), MANIFEST, CATALOGUE, batch_size=32).digest
+
+
+def test_a_version_that_is_not_served_is_refused_by_naming_those_that_are() -> None:
+    with pytest.raises(NotFound, match="no version 2 of 'chest' is served; there are 1, 10") as caught:
+        resolve(spec(UseModel("classify", "chest", "2")), MANIFEST, NEWER, batch_size=32)
+    assert (caught.value.field, caught.value.reason) == (
+        "spec.pipelines[0].stages[0].classify",
+        "MODEL_NOT_FOUND",
+    )
+
+
+def test_only_the_version_asked_for_says_which_labels_can_be_audited() -> None:
+    asked = spec(UseModel("classify", "chest", "10"), labels=("Fracture",))
+    with pytest.raises(UnknownLabel) as caught:
+        resolve(asked, MANIFEST, NEWER, batch_size=32)
+    assert caught.value.field == "spec.labels[0]"
+
+
 def test_a_plan_of_an_older_platform_is_read_with_the_rules_of_its_time() -> None:
     plain = resolve(spec(), MANIFEST, CATALOGUE, batch_size=32).to_dict()
     for name in ("reference_groups", "quality_metrics", "allow_test_thresholds", "thresholds", "perceptual"):

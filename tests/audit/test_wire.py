@@ -52,6 +52,13 @@ def test_a_good_request_becomes_a_spec_with_defaults_filled_in() -> None:
     )
 
 
+@pytest.mark.parametrize("prefix", ["", "models/"])
+def test_a_stage_may_name_a_version_of_its_model(prefix: str) -> None:
+    message = good_request()
+    message.spec.pipelines[1].stages[1].reconstruct = f"{prefix}xray-unet@12"
+    assert wire.audit_request(message).spec.pipelines[1].stages[1] == UseModel("reconstruct", "xray-unet", "12")
+
+
 def test_a_radial_acceleration_is_passed_on_as_a_whole_number() -> None:
     message = good_request()
     message.spec.pipelines[1].stages[0].degrade.CopyFrom(
@@ -188,6 +195,10 @@ BAD: list[tuple[Change, type[ServiceError], str, str]] = [
     (two_segmentations, InvalidInput, f"{FIRST}.stages", "STAGE_REPEATED"),
     (set_stage(), InvalidInput, f"{SECOND}.stages[0]", "STAGE_EMPTY"),
     (set_stage(reconstruct=""), InvalidInput, f"{SECOND}.stages[0].reconstruct", "INVALID_INPUT"),
+    (set_stage(reconstruct="@1"), InvalidInput, f"{SECOND}.stages[0].reconstruct", "INVALID_INPUT"),
+    (set_stage(reconstruct="unet@"), InvalidInput, f"{SECOND}.stages[0].reconstruct", "NAME_MALFORMED"),
+    (set_stage(classify="chest@latest"), InvalidInput, f"{SECOND}.stages[0].classify", "NAME_MALFORMED"),
+    (set_stage(segment="tumour@1@2"), InvalidInput, f"{SECOND}.stages[0].segment", "NAME_MALFORMED"),
     (degrade(operator="blur"), InvalidInput, f"{SECOND}.stages[0].degrade.operator", "OPERATOR_UNKNOWN"),
     (degrade(preset="mri-6x"), InvalidInput, f"{SECOND}.stages[0].degrade.preset", "PRESET_UNKNOWN"),
     (

@@ -27,7 +27,8 @@ from services.audit.steps import Batch, run_batch
 from services.errors import Unavailable, UnsupportedFormat
 from services.hosting.calls import ModelCalls
 from services.hosting.shards import Shard, ShardRef, read_shard
-from tests.audit.world import COHORT, LABELS, Fleet, SlowCalls, World, make_world
+from tests.audit.world import COHORT, LABELS, PIXELS, Fleet, SlowCalls, World, make_world
+from tests.packages import write_classifier
 from tests.servers.ceph import ACCESS_KEY, SECRET_KEY, CephS3
 
 RECORDS = 40
@@ -125,9 +126,9 @@ class ShuffledCalls(SlowCalls):
         super().__init__(calls, 0.0)
         self._random = random.Random(seed)
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
         await asyncio.sleep(self._random.random() * 0.05)
-        return await super().infer(model, images, batch=batch)
+        return await super().infer(model, images, **how)
 
 
 @pytest.mark.postgres
@@ -157,8 +158,8 @@ async def test_batches_that_end_in_any_order_give_the_same_report(
 class SwappingCalls(SlowCalls):
     """Gives every batch's answers to the wrong rows."""
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
-        return (await super().infer(model, images, batch=batch))[::-1]
+    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
+        return (await super().infer(model, images, **how))[::-1]
 
 
 async def test_a_mix_up_of_rows_would_change_the_report(world: World, undisturbed: tuple[World, Operation]) -> None:
@@ -172,11 +173,11 @@ class CountingCalls(SlowCalls):
         super().__init__(calls, 0.02)
         self.under_way = self.most = 0
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
-            return await super().infer(model, images, batch=batch)
+            return await super().infer(model, images, **how)
         finally:
             self.under_way -= 1
 
@@ -259,7 +260,7 @@ class EndlessCalls(SlowCalls):
         super().__init__(calls, 0.0)
         self.asked = asyncio.Event()
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
         self.asked.set()
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
@@ -287,13 +288,13 @@ class FailingCalls(SlowCalls):
         self._spared = spared
         self._times = times
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
         self._spared -= 1
         if self._spared < 0 and self._times > 0:
             self._times -= 1
             await asyncio.sleep(0)
             raise self._error
-        return await super().infer(model, images, batch=batch)
+        return await super().infer(model, images, **how)
 
     def recover(self) -> None:
         self._times = 0
@@ -340,6 +341,44 @@ async def test_an_unexpected_fault_fails_the_audit_without_its_text(
     assert done.state == "failed" and done.error is not None
     assert done.error["reason"] == "INTERNAL" and "Smith" not in json.dumps(done.error)
     assert "RuntimeError at " in caplog.text and "Smith" not in caplog.text
+
+
+def another_chest(world: World) -> None:
+    shape = {"input": PIXELS, "output": None, "thresholds": {"Edema": 0.5}}
+    write_classifier(world.folder / "models", name="chest", version="2", labels=LABELS, seed=9, **shape)
+
+
+async def test_two_versions_of_a_model_are_two_pipelines_with_rows_of_their_own(
+    world: World, undisturbed: tuple[World, Operation]
+) -> None:
+    another_chest(world)
+    names = {"before": "chest@1", "after": "models/chest@2", "highest": "chest"}
+    pipelines = [
+        audit_pb2.Pipeline(name=name, stages=[audit_pb2.Stage(classify=model)]) for name, model in names.items()
+    ]
+    done = await world.finish(await world.create(pipelines=pipelines), world.worker())
+    assert done.state == "succeeded", done.error
+    rows = scores(world, done)
+    assert rows["before"].equals(scores(*undisturbed)["original"][rows["before"].index])
+    assert rows["after"].equals(rows["highest"])
+    assert (rows["before"] != rows["after"]).all()
+
+
+def scores(world: World, operation: Operation) -> dict[str, Any]:
+    """Per pipeline, its scores by record and label."""
+    rows = read_predictions(world.artifact(operation, "predictions.parquet"))
+    return {
+        str(name): own.astype({"label": str}).set_index(["record_id", "label"])["y_score"]
+        for name, own in rows.groupby("pipeline", observed=True)
+    }
+
+
+async def test_an_audit_goes_on_with_its_version_when_a_higher_one_is_served(
+    world: World, undisturbed: tuple[World, Operation]
+) -> None:
+    operation = await world.create()
+    another_chest(world)
+    assert fingerprint(world, await world.finish(operation, world.worker())) == fingerprint(*undisturbed)
 
 
 class RetrainedCalls(SlowCalls):

@@ -192,9 +192,9 @@ class SlowCalls:
     async def catalogue(self) -> list[dict[str, Any]]:
         return await self._calls.catalogue()
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int) -> np.ndarray:
+    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
         await asyncio.sleep(self._pause_s)
-        return await self._calls.infer(model, images, batch=batch)
+        return await self._calls.infer(model, images, **how)
 
     async def degrade(
         self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]

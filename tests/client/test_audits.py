@@ -141,7 +141,7 @@ PYTHON_SPEC = AuditSpec(
         Pipeline("original", [classify("chest-classifier")]),
         Pipeline(
             "reconstructed",
-            [degrade("low-dose-xray", photons=3000), reconstruct("xray-unet"), classify("models/chest-classifier")],
+            [degrade("low-dose-xray", photons=3000), reconstruct("xray-unet@2"), classify("models/chest-classifier")],
         ),
     ],
     attributes=["sex", "sex,age"],
@@ -158,7 +158,7 @@ pipelines:
 - name: reconstructed
   stages:
   - degrade: {operator: low-dose-xray, photons: 3000}
-  - reconstruct: xray-unet
+  - reconstruct: xray-unet@2
   - classify: chest-classifier
 attributes: [sex, "sex,age"]
 seed: 3
@@ -179,7 +179,7 @@ def test_a_spec_is_the_same_from_python_from_a_dict_and_from_yaml(tmp_path):
     assert dict(from_python.reference_groups) == {"sex": "Male"}
     assert list(from_python.quality_metrics) == ["psnr", "lpips_alex"]
     assert from_python.allow_test_thresholds
-    assert from_python.pipelines[1].stages[1].reconstruct == "models/xray-unet"
+    assert from_python.pipelines[1].stages[1].reconstruct == "models/xray-unet@2"
     assert spec_proto(from_python, cohort="2").cohort == "cohorts/2"
     assert from_python.cohort == "cohorts/1"
 

@@ -9,6 +9,8 @@ AuditSpec(
     ],
     attributes=["sex", "age", "sex,age"],
 )
+
+A model is named as "xray-unet", which means its highest version that is served, or as "xray-unet@2".
 """
 
 from __future__ import annotations
