@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from services.adapters.ledger import Lease, Operation
@@ -66,10 +68,15 @@ def publication_of(tools: Tools, operation: Operation, chunks: list[dict[str, An
     )
 
 
+# Always the same thread: an encoder's buffers stay with the thread that had them, some 40 MiB each.
+_ENCODING = ThreadPoolExecutor(1, thread_name_prefix="encoding")
+
+
 async def _published(tools: Tools, work: Publication) -> tuple[list[Artifact], list[str]]:
-    """``publish`` in a thread, which ends soon after this is cancelled."""
+    """``publish`` in its thread, which ends soon after this is cancelled."""
     stop = threading.Event()
+    loop = asyncio.get_running_loop()
     try:
-        return await tools.in_thread(publish, tools.store, work, stop.is_set)
+        return await tools.patiently(lambda: loop.run_in_executor(_ENCODING, publish, tools.store, work, stop.is_set))
     finally:
         stop.set()
