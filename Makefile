@@ -4,9 +4,11 @@ BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY  := .venv/.ready
 DEMO_DIR := $(CURDIR)/out/demo
+STUDY := deploy/studies/reconstruction.yaml
+STUDY_DIR := $(CURDIR)/out/study
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-slow test-zoo check protos zoo load fmt clean
+.PHONY: help setup demo study up down test test-slow test-zoo check protos zoo load fmt clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +25,10 @@ $(READY): requirements.lock pyproject.toml protos/pyproject.toml clients/python/
 	touch $@
 
 demo: $(READY) ## phantoms in, audit report out: out/demo/report.html (starts and stops its own platform)
-	@bash deploy/demo.sh $(DEMO_DIR)
+	@bash deploy/own-platform.sh $(DEMO_DIR) demo
+
+study: $(READY) ## all reconstruction families, chest and brain phantoms: out/study/index.html (ARGS="--chest DIR" for yours)
+	@bash deploy/own-platform.sh $(STUDY_DIR) studies run $(STUDY) $(ARGS)
 
 up: $(READY) ## start the platform in the background: HTTP 8080, gRPC 8081 (EVENHAND_HTTP_PORT, EVENHAND_GRPC_PORT)
 	@$(BIN)/evenhand platform up

@@ -124,7 +124,7 @@ class OperationCalls:
         while True:
             left = every_s if end is None else min(every_s, end - time.monotonic())
             try:
-                operation = yield from self._wait_once(name, max(0.0, left))
+                operation = yield from self.wait_once(name, max(0.0, left))
             except (Unavailable, DeadlineExceeded):
                 if time.monotonic() - last_answer > OUTAGE_S:
                     raise
@@ -138,7 +138,8 @@ class OperationCalls:
                 hint = f"it goes on: evenhand operations wait {name}"
                 raise DeadlineExceeded(f"{name} is not done after {timeout_s:g} s", field=name, hint=hint)
 
-    def _wait_once(self, name: str, seconds: float) -> Flow[operations_pb2.Operation]:
+    def wait_once(self, name: str, seconds: float) -> Flow[operations_pb2.Operation]:
+        """One call, which the server holds until the operation has ended, or for ``seconds``."""
         timeout = duration_pb2.Duration()
         timeout.FromMilliseconds(round(1000 * seconds))
         request = operations_pb2.WaitOperationRequest(name=resource_name("operations", name), timeout=timeout)
@@ -219,6 +220,12 @@ class Operation(OperationState, Generic[T]):
     def done(self) -> bool:
         """Whether it has ended, in whatever way; asks the server unless that is known."""
         return self.state != "running" or self.refresh().state != "running"
+
+    def poll(self, seconds: float = 0.0) -> bool:
+        """Whether it has ended; the server holds the call until it has, or for ``seconds``."""
+        if self.state == "running":
+            self._proto = self._client.run(self._client.operations.calls.wait_once(self.name, seconds))
+        return self.state != "running"
 
     def wait(self, timeout: float | None = None, *, progress: bool = False) -> Operation[T]:
         """Wait until it has ended, however it ended. ``progress`` draws a bar on standard error."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,8 +25,9 @@ class _NoBar:
 
 
 class _OperationBar:
-    def __init__(self, drawn: Progress, title: str) -> None:
+    def __init__(self, drawn: Progress, title: str, *, named: bool = False) -> None:
         self._drawn = drawn
+        self._prefix = f"{title}: " if named else ""
         self._task = drawn.add_task(title, total=None, rate="", refused="")
 
     def show(self, progress: OperationProgress) -> None:
@@ -34,7 +35,7 @@ class _OperationBar:
         steps = progress.steps_total > 0  # they move every moment, images and frames only now and then
         self._drawn.update(
             self._task,
-            description=progress.stage or "queued",
+            description=self._prefix + (progress.stage or "queued"),
             completed=progress.steps_done if steps else progress.done,
             total=(progress.steps_total if steps else progress.total) or None,
             rate=_rate(progress),
@@ -56,6 +57,21 @@ def bar_for(title: str, *, shown: bool) -> Iterator[Bar]:
     if not shown:
         yield _NoBar()
         return
+    with _operation_display() as drawn:
+        yield _OperationBar(drawn, title)
+
+
+@contextmanager
+def bars_for(titles: Sequence[str], *, shown: bool) -> Iterator[Mapping[str, Bar]]:
+    """One display with a bar for each of several operations, named by its title."""
+    if not shown:
+        yield {title: _NoBar() for title in titles}
+        return
+    with _operation_display() as drawn:
+        yield {title: _OperationBar(drawn, title, named=True) for title in titles}
+
+
+def _operation_display() -> Progress:
     columns = (
         TextColumn("{task.description:<11}"),
         BarColumn(bar_width=30),
@@ -63,8 +79,7 @@ def bar_for(title: str, *, shown: bool) -> Iterator[Bar]:
         TextColumn("{task.fields[refused]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
-        yield _OperationBar(drawn, title)
+    return Progress(*columns, console=Console(stderr=True), refresh_per_second=5)
 
 
 class UploadBar:

@@ -21,6 +21,7 @@ from evenhand.commands import (
     models,
     operations,
     reports,
+    studies,
     trainings,
     upscalings,
 )
@@ -40,6 +41,7 @@ _HELP = """Serve medical-image models, make synthetic images, and audit models f
   evenhand audits create audit.yaml --cohort cohorts/1b2c --watch
   evenhand audits report audits/1b2c
   evenhand reports verify report.json
+  evenhand studies run study.yaml --chest CheXpert
 
 [bold]Synthetic images[/bold]
   evenhand generations create "Frontal chest radiograph" --out images
@@ -76,6 +78,7 @@ def build_app() -> typer.Typer:
     for name, room in (
         ("cohorts", cohorts),
         ("audits", audits),
+        ("studies", studies),
         ("generations", generations),
         ("counterfactuals", counterfactuals),
         ("upscalings", upscalings),

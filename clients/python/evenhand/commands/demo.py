@@ -9,8 +9,8 @@ import typer
 
 from evenhand.commands.audits import print_report
 from evenhand.commands.console import AsJson, connected, err, follow, out, print_json
+from evenhand.commands.phantoms import write_phantoms
 from evenhand.demo import ARTIFACTS, phantom_files, run_demo
-from evenhand.errors import FailedPrecondition
 from evenhand.operations import Operation
 from evenhand.reports import AuditReport
 
@@ -32,7 +32,7 @@ def demo(
     """
     phantoms = folder / "phantoms"
     err.print(f"[bold]1/4[/bold] drawing {patients} phantom patients of the {world} world")
-    _write_phantoms(context, phantoms, patients, world, seed)
+    write_phantoms(context, phantoms, kind="chest", world=world, patients=patients, seed=seed)
     err.print("[bold]2/4[/bold] making the cohort, [bold]3/4[/bold] auditing")
     with connected(context) as client:
 
@@ -47,21 +47,6 @@ def demo(
     err.print(f"[bold]4/4[/bold] {cohort.patients} patients, {cohort.records} records, {cohort.refused_count} refused")
     print_report(report)
     _say_what_next(folder, audit.name, report)
-
-
-def _write_phantoms(context: typer.Context, folder: Path, patients: int, world: str, seed: int) -> None:
-    """Through the platform's own `phantoms write`, which joins this command line when the platform is installed."""
-    root: Any = context.find_root().command
-    if "phantoms" not in root.commands:
-        hint = "install evenhand-platform beside this client"
-        raise FailedPrecondition("the phantoms command is not installed", reason="PLUGIN_MISSING", hint=hint)
-    options = {"kind": "chest", "world": world, "patients": patients, "seed": seed, "out": folder}
-    arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    ended = root.commands["phantoms"].main(
-        args=["write", *arguments], prog_name="evenhand phantoms", standalone_mode=False
-    )
-    if isinstance(ended, int) and ended != 0:
-        raise typer.Exit(ended)
 
 
 def _say_what_next(folder: Path, audit: str, report: AuditReport) -> None:

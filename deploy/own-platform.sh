@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Starts a platform of its own on free ports, runs the main job through it, stops it again, whatever happened.
+# own-platform.sh OUT COMMAND…: starts a platform of its own on free ports, runs `evenhand COMMAND… --out OUT` against it,
+# stops it again, whatever happened.
 set -euo pipefail
 out=$1
+shift
 bin=.venv/bin
 mkdir -p "$out"
 state=$(mktemp -d)
@@ -23,4 +25,4 @@ finish() {
 }
 trap finish EXIT
 "$bin/evenhand" platform up
-"$bin/evenhand" demo --out "$out"
+"$bin/evenhand" "$@" --out "$out"
