@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 
 from evenhand.audit.v1 import audit_pb2
@@ -113,10 +114,17 @@ def _plain(audit: StudyAudit) -> dict[str, Any]:
 
 
 def _stage(stage: audit_pb2.Stage) -> str:
-    if stage.WhichOneof("kind") != "degrade":
-        kind = stage.WhichOneof("kind")
-        return f"{kind} {getattr(stage, kind).removeprefix('models/')}" if kind else "empty"
-    return "degrade " + " ".join(f"{field.name}={value}" for field, value in stage.degrade.ListFields())
+    """ "degrade preset=mri-8x", "reconstruct mri-unet"."""
+    fields = MessageToDict(stage, preserving_proto_field_name=True)
+    return " ".join(f"{name} {_words(value)}" for name, value in fields.items()) or "empty"
+
+
+def _words(value: Mapping[str, Any] | str) -> str:
+    if isinstance(value, str):
+        return value.removeprefix("models/")
+    return " ".join(
+        f"{name}={number:g}" if isinstance(number, float) else f"{name}={number}" for name, number in value.items()
+    )
 
 
 def _other_models(given: Sequence[str]) -> dict[str, str]:
