@@ -15,6 +15,31 @@ from services.maths.networks import build_network
 
 PIXELS = {"channels": 1, "height": 8, "width": 8}
 AFFINE = {"mix.weight": np.full((1, 1, 1, 1), 0.5, np.float32), "mix.bias": np.full(1, 0.25, np.float32)}
+RESTORATION_UNET = {"width": 4, "depth": 2, "heads": 2, "head_width": 4}
+IR_SDE = {
+    "method": "ir-sde",
+    "times": 100,
+    "deviation": 0.04,
+    "remaining": 0.005,
+    "offset": 0.008,
+    "prediction": "velocity",
+    "spread": 0.1,
+    "sampler": "posterior",
+    "steps": 6,
+    "seed": 3,
+    "noise": "pixels",
+}
+FLOW = {
+    "method": "flow",
+    "deviation": 0.04,
+    "spread": 0.1,
+    "clock": 100.0,
+    "sampler": "euler",
+    "steps": 2,
+    "seed": 3,
+    "noise": "pixels",
+}
+PIX2PIX = {"method": "pix2pix", "mode": "evaluation", "l1_weight": 1000.0}
 
 
 def write_package(root: Path, tensors: dict[str, np.ndarray] = AFFINE, **changes: Any) -> Path:
@@ -53,3 +78,13 @@ def write_classifier(root: Path, *, labels: tuple[str, ...] = ("sick", "tired"),
         "labels": list(labels),
     }
     return write_package(root, tensors, **(fields | changes))
+
+
+def write_sampled(root: Path, restoration: dict[str, Any], name: str = "sampled", **changes: Any) -> Path:
+    """An untrained reconstruction network of width 4 for 8 × 8 images that is sampled as ``restoration`` says."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = build_network("restoration-unet", RESTORATION_UNET)
+    tensors = {key: value.numpy() for key, value in network.state_dict().items()}
+    fields = {"name": name, "family": "restoration-unet", "architecture": RESTORATION_UNET, "restoration": restoration}
+    return write_package(root, tensors, **fields | changes)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from services.maths.canonical import digest
 from services.maths.pixels import PixelSpec
@@ -31,12 +31,22 @@ class Degrade:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How a model samples; as asked for, "", 0 and None leave the choice to the model."""
+
+    sampler: str = ""
+    steps: int = 0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class UseModel:
     """A model stage as asked for, by the model's name; without a version, the highest that is served."""
 
     kind: ModelStageKind
     model: str
     version: str = ""
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ class ModelStage:
     """One model of a pipeline, pinned by digest.
 
     ``labels`` are the names its rows get; ``columns`` and ``thresholds`` belong to them in order. ``attribute`` is
-    set for attribute classification: the truth is then that attribute's level, not a label.
+    set for attribute classification: the truth is then that attribute's level, not a label. ``sampling`` is set in
+    full, or None for a model that does as its record says.
     """
 
     kind: ModelStageKind
@@ -85,6 +96,8 @@ class ModelStage:
     columns: tuple[int, ...] = ()
     thresholds: tuple[float | None, ...] = ()
     attribute: str = ""
+    # Left out where it is None: the digest of a plan that never said it stays what it was.
+    sampling: Annotated[Sampling | None, Field(exclude_if=lambda value: value is None)] = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from services.adapters.restoration import read_restoration
 from services.audit.pipeline import (
     AuditSpec,
     Degrade,
@@ -14,12 +15,14 @@ from services.audit.pipeline import (
     Pipeline,
     ResolvedAudit,
     ResolvedPipeline,
+    Sampling,
     UseModel,
     plan_digest,
 )
 from services.audit.results.attributes import group_specs
 from services.audit.thresholds import doubtful_thresholds, threshold_records
 from services.errors import InvalidInput, NotFound, UnknownAttribute, UnknownLabel
+from services.hosting.sampled import asked_as
 from services.maths.imaging.degradation import check_size, describe
 from services.maths.pixels import PixelSpec
 
@@ -181,7 +184,22 @@ def _model_stage(stage: UseModel, where: str, labels: Sequence[str], offer: _Off
         return _classifier(model, at, labels, offer)
     if stage.kind == "segment":
         return _segmenter(model, at, offer)
-    return _reconstructor(model, at)
+    return replace(_reconstructor(model, at), sampling=_sampling(stage, model, f"{where}.sampling"))
+
+
+def _sampling(stage: UseModel, model: Mapping[str, Any], at: str) -> Sampling | None:
+    """What was asked for, completed by the model's own choices; its host will be asked for exactly that."""
+    if stage.sampling is None:
+        return None
+    asked = {name: value for name, value in asdict(stage.sampling).items() if value is not None}
+    found = asked_as(stage.model, read_restoration(model.get("restoration") or {}), asked, at)
+    if found is None:
+        raise InvalidInput(
+            f"{stage.model} answers in one pass and does not sample; leave sampling out",
+            field=at,
+            reason="MODEL_DOES_NOT_SAMPLE",
+        )
+    return Sampling(found.sampler, found.steps, found.seed)
 
 
 def _find(stage: UseModel, at: str, offer: _Offer) -> Mapping[str, Any]:

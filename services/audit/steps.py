@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -87,7 +87,8 @@ async def run_batch(
             changed = True
             continue
         given = await _in_thread(to_model, current, stage.input)
-        output = await calls.infer(stage.model, given, batch=batch_size, version=stage.version)
+        parameters = asdict(stage.sampling) if stage.sampling else {}
+        output = await calls.infer(stage.model, given, parameters, batch=batch_size, version=stage.version)
         if stage.kind == "reconstruct":
             assert stage.output is not None  # resolve() refuses a reconstruction model without it
             current = await _in_thread(_restored, output, stage.output, originals.shape[1])

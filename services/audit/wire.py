@@ -14,7 +14,15 @@ from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from google.protobuf.json_format import MessageToDict
 
-from services.audit.pipeline import DEFAULT_QUALITY_METRICS, QUALITY_METRICS, AuditSpec, Degrade, Pipeline, UseModel
+from services.audit.pipeline import (
+    DEFAULT_QUALITY_METRICS,
+    QUALITY_METRICS,
+    AuditSpec,
+    Degrade,
+    Pipeline,
+    Sampling,
+    UseModel,
+)
 from services.errors import InvalidInput, OutOfRange
 from services.hosting.requests import body_digest, plain_text, request_id, resource_name
 from services.maths.imaging.degradation import ParameterError, ParameterRangeError, checked, preset
@@ -148,10 +156,25 @@ def _stage(message: audit_pb2.Stage, at: str) -> Degrade | UseModel:
         raise InvalidInput(
             "the stage is empty; it is one of degrade, reconstruct, classify, segment", field=at, reason="STAGE_EMPTY"
         )
+    sampling = _sampling(message.sampling, f"{at}.sampling")
+    if sampling and kind != "reconstruct":
+        raise InvalidInput(
+            f"a {kind} stage does not sample; sampling belongs to a reconstruct stage",
+            field=f"{at}.sampling",
+            reason="MODEL_DOES_NOT_SAMPLE",
+        )
     if kind == "degrade":
         return _degrade(message.degrade, f"{at}.degrade")
     model, version = _model(getattr(message, kind), kind, f"{at}.{kind}")
-    return UseModel(kind, model, version)
+    return UseModel(kind, model, version, sampling)
+
+
+def _sampling(message: audit_pb2.Sampling, at: str) -> Sampling | None:
+    """None where nothing is asked for."""
+    if message.steps < 0:
+        raise OutOfRange(f"must not be negative, got {message.steps}; 0 means the model's own", field=f"{at}.steps")
+    asked = Sampling(message.sampler, message.steps, message.seed if message.HasField("seed") else None)
+    return asked if asked != Sampling() else None
 
 
 def _model(text: str, kind: str, at: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,8 @@ APP_OF_TASK = {
 NETWORK_TASKS = tuple(task for task, app in APP_OF_TASK.items() if app in ("classifiers", "reconstruction"))
 """What one pass of a network answers; the others are sampled, by hosts of their own."""
 
+NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+
 
 class ModelCalls(Protocol):
     """The models of the platform, as a pipeline sees them."""
@@ -38,10 +41,19 @@ class ModelCalls(Protocol):
         """Every served version: model.yaml as plain data, with ``digest``, ``output_name`` and ``app``."""
         ...
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int, version: str = "") -> np.ndarray:
+    async def infer(
+        self,
+        model: str,
+        images: np.ndarray,
+        parameters: Mapping[str, Any] = NO_PARAMETERS,
+        *,
+        batch: int,
+        version: str = "",
+    ) -> np.ndarray:
         """(N, C, H, W) float32 in the model's input range → its output rows; network calls padded to ``batch``.
 
-        Without a version, the highest that is served.
+        Without a version, the highest that is served. A model that samples takes "sampler", "steps" and "seed" as
+        ``parameters``.
         """
         ...
 
@@ -72,9 +84,18 @@ class LocalModelCalls:
     async def catalogue(self) -> list[dict[str, Any]]:
         return [{**model, "app": APP_OF_TASK[model["task"]]} for model in self._host.catalogue()]
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int, version: str = "") -> np.ndarray:
+    async def infer(
+        self,
+        model: str,
+        images: np.ndarray,
+        parameters: Mapping[str, Any] = NO_PARAMETERS,
+        *,
+        batch: int,
+        version: str = "",
+    ) -> np.ndarray:
         record = self._host.find(model, version)
-        return (await self._host.infer(model, version, {"image": images}, {"batch": batch}))[OUTPUT_NAME[record.task]]
+        outputs = await self._host.infer(model, version, {"image": images}, {**parameters, "batch": batch})
+        return outputs[OUTPUT_NAME[record.task]]
 
     async def degrade(
         self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]
@@ -95,12 +116,21 @@ class RayModelCalls:
         self._app_of = {model["name"]: model["app"] for model in models}
         return models
 
-    async def infer(self, model: str, images: np.ndarray, *, batch: int, version: str = "") -> np.ndarray:
+    async def infer(
+        self,
+        model: str,
+        images: np.ndarray,
+        parameters: Mapping[str, Any] = NO_PARAMETERS,
+        *,
+        batch: int,
+        version: str = "",
+    ) -> np.ndarray:
         if model not in self._app_of:
             await self.catalogue()
         if model not in self._app_of:
             raise NotFound(f"no model {model!r} is served", field="model", reason="MODEL_NOT_FOUND")
-        outputs = await self._call(self._app_of[model], "infer", model, version, {"image": images}, {"batch": batch})
+        asked = {**parameters, "batch": batch}
+        outputs = await self._call(self._app_of[model], "infer", model, version, {"image": images}, asked)
         return np.asarray(next(iter(outputs.values())))
 
     async def degrade(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from services.adapters.restoration import SampledRestoration
+from services.adapters.restoration import Restoration, SampledRestoration
 from services.adapters.weights import ModelRecord
 from services.errors import InvalidInput, OutOfRange
 from services.hosting.networks import on_device
@@ -36,15 +36,19 @@ def asked_of(record: ModelRecord, parameters: Mapping[str, Any]) -> Asked | None
     None for a model that does not sample, which leaves such parameters aside. Raises InvalidInput SAMPLER_UNKNOWN, or
     OutOfRange, with the field "parameters.…".
     """
-    stated = record.restoration
+    return asked_as(record.name, record.restoration, parameters, "parameters")
+
+
+def asked_as(name: str, stated: Restoration | None, parameters: Mapping[str, Any], at: str) -> Asked | None:
+    """:func:`asked_of` the model ``name`` that states its restoration so; errors have the field "``at``.…"."""
     if not isinstance(stated, SampledRestoration):
         return None
     process = stated.process()
     sampler = str(parameters.get("sampler") or stated.sampler)
     if sampler not in process.samplers:
         raise InvalidInput(
-            f"{record.name} samples by {', '.join(process.samplers)}, not {sampler[:40]!r}",
-            field="parameters.sampler",
+            f"{name} samples by {', '.join(process.samplers)}, not {sampler[:40]!r}",
+            field=f"{at}.sampler",
             reason="SAMPLER_UNKNOWN",
         )
     fewest, most = process.step_range(sampler)
@@ -52,11 +56,11 @@ def asked_of(record: ModelRecord, parameters: Mapping[str, Any]) -> Asked | None
     if not fewest <= steps <= most:
         raise OutOfRange(
             f"steps of {sampler} must lie in {fewest}..{most}, or be 0 for the default, got {steps}",
-            field="parameters.steps",
+            field=f"{at}.steps",
         )
     seed = int(parameters.get("seed", stated.seed))
     if not 0 <= seed <= LARGEST_SEED:
-        raise OutOfRange(f"seed must lie in 0..2^63 - 1, got {seed}", field="parameters.seed")
+        raise OutOfRange(f"seed must lie in 0..2^63 - 1, got {seed}", field=f"{at}.seed")
     return Asked(sampler, steps, seed)
 
 

@@ -13,14 +13,24 @@ from services.audit.pipeline import (
     Degrade,
     ModelStage,
     Pipeline,
+    Sampling,
     ThresholdRecord,
     UseModel,
     plan_digest,
     plan_from_dict,
 )
 from services.audit.resolution import resolve
-from services.errors import FailedPrecondition, InvalidInput, NotFound, ServiceError, UnknownAttribute, UnknownLabel
+from services.errors import (
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    OutOfRange,
+    ServiceError,
+    UnknownAttribute,
+    UnknownLabel,
+)
 from services.maths.imaging.kspace import mask_for, sampled_fraction
+from tests.packages import IR_SDE
 
 PIXELS = {"channels": 1, "height": 32, "width": 32, "low": 0.0, "high": 1.0}
 
@@ -143,6 +153,46 @@ def test_only_the_version_asked_for_says_which_labels_can_be_audited() -> None:
     with pytest.raises(UnknownLabel) as caught:
         resolve(asked, MANIFEST, NEWER, batch_size=32)
     assert caught.value.field == "spec.labels[0]"
+
+
+SAMPLED = [*CATALOGUE, model("irsde", "reconstruction", output=PIXELS, restoration=IR_SDE)]
+
+
+def sampled(*asked: Any, name: str = "irsde", **more: Any) -> AuditSpec:
+    return spec(UseModel("reconstruct", name, sampling=Sampling(*asked, **more)), UseModel("classify", "chest"))
+
+
+def test_what_was_not_said_of_the_sampling_is_as_the_model_states() -> None:
+    assert only_model(sampled("ode"), SAMPLED).sampling == Sampling("ode", 6, 3)
+    assert only_model(sampled(steps=20), SAMPLED).sampling == Sampling("posterior", 20, 3)
+    assert only_model(sampled(seed=0), SAMPLED).sampling == Sampling("posterior", 6, 0)
+    plans = [resolve(sampled(*asked), MANIFEST, SAMPLED, batch_size=32) for asked in [("ode",), ("sde",), ("ode", 7)]]
+    assert len({plan.digest for plan in plans}) == 3
+    assert all(plan_from_dict(plan.to_dict()) == plan for plan in plans)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "field", "reason"),
+    [
+        (sampled("ddim"), InvalidInput, ".sampler", "SAMPLER_UNKNOWN"),
+        (sampled(steps=4), OutOfRange, ".steps", "VALUE_OUT_OF_RANGE"),
+        (sampled(steps=101), OutOfRange, ".steps", "VALUE_OUT_OF_RANGE"),
+        (sampled(seed=-1), OutOfRange, ".seed", "VALUE_OUT_OF_RANGE"),
+        (sampled(seed=0, name="unet"), InvalidInput, "", "MODEL_DOES_NOT_SAMPLE"),
+    ],
+)
+def test_a_sampling_that_the_model_cannot_do_names_its_field(
+    asked: AuditSpec, kind: type[ServiceError], field: str, reason: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        resolve(asked, MANIFEST, SAMPLED, batch_size=32)
+    assert (caught.value.field, caught.value.reason) == (f"spec.pipelines[0].stages[0].sampling{field}", reason)
+
+
+def test_plans_that_say_nothing_of_sampling_keep_the_digest_that_they_always_had() -> None:
+    stages = (LOW_DOSE, UseModel("reconstruct", "unet"), UseModel("classify", "chest"), UseModel("segment", "tumour"))
+    plan = resolve(spec(*stages), MANIFEST, CATALOGUE, batch_size=32)
+    assert plan.digest == "946e094a00f472c4d88ece3489dae79d5e11cd1e4d8d954f080799fdce4ae2ca"  # of 2026-11
 
 
 def test_a_plan_of_an_older_platform_is_read_with_the_rules_of_its_time() -> None:

@@ -32,7 +32,15 @@ class Arithmetic:
     async def catalogue(self) -> list[dict[str, Any]]:
         return []
 
-    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
+    async def infer(
+        self,
+        model: str,
+        images: np.ndarray,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        batch: int,
+        version: str = "",
+    ) -> np.ndarray:
         self.seen.append((model, images.shape, float(images.min()), float(images.max())))
         if model == "halve":
             return images / 2

@@ -10,7 +10,7 @@ from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 
 from services.audit import wire
-from services.audit.pipeline import Degrade, UseModel
+from services.audit.pipeline import Degrade, Sampling, UseModel
 from services.errors import InvalidInput, OutOfRange, ServiceError
 
 Change = Callable[[audit_service_pb2.CreateAuditRequest], None]
@@ -57,6 +57,21 @@ def test_a_stage_may_name_a_version_of_its_model(prefix: str) -> None:
     message = good_request()
     message.spec.pipelines[1].stages[1].reconstruct = f"{prefix}xray-unet@12"
     assert wire.audit_request(message).spec.pipelines[1].stages[1] == UseModel("reconstruct", "xray-unet", "12")
+
+
+def test_a_reconstruct_stage_may_say_how_its_model_samples() -> None:
+    message = good_request()
+    stage = message.spec.pipelines[1].stages[1]
+    stage.sampling.SetInParent()
+    assert wire.audit_request(message).spec.pipelines[1].stages[1] == UseModel("reconstruct", "xray-unet")
+    stage.sampling.seed = 0
+    assert wire.audit_request(message).spec.pipelines[1].stages[1] == UseModel(
+        "reconstruct", "xray-unet", sampling=Sampling(seed=0)
+    )
+    stage.sampling.MergeFrom(audit_pb2.Sampling(sampler="ode", steps=20))
+    assert wire.audit_request(message).spec.pipelines[1].stages[1] == UseModel(
+        "reconstruct", "xray-unet", sampling=Sampling("ode", 20, 0)
+    )
 
 
 def test_a_radial_acceleration_is_passed_on_as_a_whole_number() -> None:
@@ -195,6 +210,24 @@ BAD: list[tuple[Change, type[ServiceError], str, str]] = [
     (two_segmentations, InvalidInput, f"{FIRST}.stages", "STAGE_REPEATED"),
     (set_stage(), InvalidInput, f"{SECOND}.stages[0]", "STAGE_EMPTY"),
     (set_stage(reconstruct=""), InvalidInput, f"{SECOND}.stages[0].reconstruct", "INVALID_INPUT"),
+    (
+        set_stage(classify="chest", sampling=audit_pb2.Sampling(steps=5)),
+        InvalidInput,
+        f"{SECOND}.stages[0].sampling",
+        "MODEL_DOES_NOT_SAMPLE",
+    ),
+    (
+        set_stage(degrade=audit_pb2.Degradation(preset="mri-8x"), sampling=audit_pb2.Sampling(seed=5)),
+        InvalidInput,
+        f"{SECOND}.stages[0].sampling",
+        "MODEL_DOES_NOT_SAMPLE",
+    ),
+    (
+        set_stage(reconstruct="irsde", sampling=audit_pb2.Sampling(steps=-1)),
+        OutOfRange,
+        f"{SECOND}.stages[0].sampling.steps",
+        "VALUE_OUT_OF_RANGE",
+    ),
     (set_stage(reconstruct="@1"), InvalidInput, f"{SECOND}.stages[0].reconstruct", "INVALID_INPUT"),
     (set_stage(reconstruct="unet@"), InvalidInput, f"{SECOND}.stages[0].reconstruct", "NAME_MALFORMED"),
     (set_stage(classify="chest@latest"), InvalidInput, f"{SECOND}.stages[0].classify", "NAME_MALFORMED"),

@@ -28,7 +28,7 @@ from services.errors import Unavailable, UnsupportedFormat
 from services.hosting.calls import ModelCalls
 from services.hosting.shards import Shard, ShardRef, read_shard
 from tests.audit.world import COHORT, LABELS, PIXELS, Fleet, SlowCalls, World, make_world
-from tests.packages import write_classifier
+from tests.packages import IR_SDE, write_classifier, write_sampled
 from tests.servers.ceph import ACCESS_KEY, SECRET_KEY, CephS3
 
 RECORDS = 40
@@ -126,9 +126,9 @@ class ShuffledCalls(SlowCalls):
         super().__init__(calls, 0.0)
         self._random = random.Random(seed)
 
-    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
+    async def infer(self, *asked: Any, **how: Any) -> np.ndarray:
         await asyncio.sleep(self._random.random() * 0.05)
-        return await super().infer(model, images, **how)
+        return await super().infer(*asked, **how)
 
 
 @pytest.mark.postgres
@@ -158,8 +158,8 @@ async def test_batches_that_end_in_any_order_give_the_same_report(
 class SwappingCalls(SlowCalls):
     """Gives every batch's answers to the wrong rows."""
 
-    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
-        return (await super().infer(model, images, **how))[::-1]
+    async def infer(self, *asked: Any, **how: Any) -> np.ndarray:
+        return (await super().infer(*asked, **how))[::-1]
 
 
 async def test_a_mix_up_of_rows_would_change_the_report(world: World, undisturbed: tuple[World, Operation]) -> None:
@@ -173,11 +173,11 @@ class CountingCalls(SlowCalls):
         super().__init__(calls, 0.02)
         self.under_way = self.most = 0
 
-    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
+    async def infer(self, *asked: Any, **how: Any) -> np.ndarray:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
-            return await super().infer(model, images, **how)
+            return await super().infer(*asked, **how)
         finally:
             self.under_way -= 1
 
@@ -260,7 +260,7 @@ class EndlessCalls(SlowCalls):
         super().__init__(calls, 0.0)
         self.asked = asyncio.Event()
 
-    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
+    async def infer(self, *asked: Any, **how: Any) -> np.ndarray:
         self.asked.set()
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
@@ -288,13 +288,13 @@ class FailingCalls(SlowCalls):
         self._spared = spared
         self._times = times
 
-    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
+    async def infer(self, *asked: Any, **how: Any) -> np.ndarray:
         self._spared -= 1
         if self._spared < 0 and self._times > 0:
             self._times -= 1
             await asyncio.sleep(0)
             raise self._error
-        return await super().infer(model, images, **how)
+        return await super().infer(*asked, **how)
 
     def recover(self) -> None:
         self._times = 0
@@ -371,6 +371,36 @@ def scores(world: World, operation: Operation) -> dict[str, Any]:
         str(name): own.astype({"label": str}).set_index(["record_id", "label"])["y_score"]
         for name, own in rows.groupby("pipeline", observed=True)
     }
+
+
+async def test_how_a_model_samples_reaches_it_from_the_spec(tmp_path: Path) -> None:
+    world = make_world(tmp_path, records=8)
+    write_sampled(world.folder / "models", IR_SDE, input=PIXELS, output=PIXELS)
+    asked: dict[str, dict[str, Any]] = {
+        "own": {},
+        "stated": {"sampler": IR_SDE["sampler"], "steps": IR_SDE["steps"], "seed": IR_SDE["seed"]},
+        "sampler": {"sampler": "ode"},
+        "steps": {"steps": 9},
+        "seed": {"seed": 0},
+    }
+    pipelines = [
+        audit_pb2.Pipeline(
+            name=name,
+            stages=[
+                audit_pb2.Stage(reconstruct="sampled", sampling=audit_pb2.Sampling(**sampling)),
+                audit_pb2.Stage(classify="chest"),
+            ],
+        )
+        for name, sampling in asked.items()
+    ]
+    done = await world.finish(await world.create(pipelines=pipelines), world.worker())
+    assert done.state == "succeeded", done.error
+    rows = scores(world, done)
+    assert rows["own"].equals(rows["stated"])
+    assert all((rows["own"] != rows[name]).mean() > 0.9 for name in ("sampler", "steps", "seed"))
+    stages = [pipeline["stages"][0] for pipeline in world.report(done)["provenance"]["pipelines"]]
+    assert "sampling" not in stages[0]
+    assert stages[3]["sampling"] == {"sampler": IR_SDE["sampler"], "steps": 9, "seed": IR_SDE["seed"]}
 
 
 async def test_an_audit_goes_on_with_its_version_when_a_higher_one_is_served(

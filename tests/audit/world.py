@@ -192,9 +192,9 @@ class SlowCalls:
     async def catalogue(self) -> list[dict[str, Any]]:
         return await self._calls.catalogue()
 
-    async def infer(self, model: str, images: np.ndarray, **how: Any) -> np.ndarray:
+    async def infer(self, *asked: Any, **how: Any) -> np.ndarray:
         await asyncio.sleep(self._pause_s)
-        return await self._calls.infer(model, images, **how)
+        return await self._calls.infer(*asked, **how)
 
     async def degrade(
         self, images: np.ndarray, record_ids: Sequence[str], seed: int, parameters: Mapping[str, Any]

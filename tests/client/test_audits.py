@@ -184,6 +184,17 @@ def test_a_spec_is_the_same_from_python_from_a_dict_and_from_yaml(tmp_path):
     assert from_python.cohort == "cohorts/1"
 
 
+def test_how_a_model_samples_is_the_same_from_python_and_from_yaml(tmp_path):
+    (tmp_path / "audit.yaml").write_text(
+        "pipelines: [{name: a, stages: [{reconstruct: irsde, sampling: {sampler: ode, steps: 20, seed: 0}}]}]"
+    )
+    stage = reconstruct("irsde", sampler="ode", steps=20, seed=0)
+    from_python = spec_proto(AuditSpec("", [Pipeline("a", [stage])], []))
+    assert from_python == spec_proto(tmp_path / "audit.yaml")
+    assert from_python.pipelines[0].stages[0].sampling.HasField("seed")
+    assert reconstruct("irsde") == {"reconstruct": "models/irsde"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -17,42 +17,7 @@ from services.hosting.host import ModelHost
 from services.maths.networks import build_network
 from services.maths.restoration.keyed import keyed_noise
 from services.maths.restoration.plans import sample
-from tests.packages import write_package
-
-ARCHITECTURE = {"width": 4, "depth": 2, "heads": 2, "head_width": 4}
-IR_SDE = {
-    "method": "ir-sde",
-    "times": 100,
-    "deviation": 0.04,
-    "remaining": 0.005,
-    "offset": 0.008,
-    "prediction": "velocity",
-    "spread": 0.1,
-    "sampler": "posterior",
-    "steps": 6,
-    "seed": 3,
-    "noise": "pixels",
-}
-FLOW = {
-    "method": "flow",
-    "deviation": 0.04,
-    "spread": 0.1,
-    "clock": 100.0,
-    "sampler": "euler",
-    "steps": 2,
-    "seed": 3,
-    "noise": "pixels",
-}
-PIX2PIX = {"method": "pix2pix", "mode": "evaluation", "l1_weight": 1000.0}
-
-
-def write_sampled(root: Path, restoration: dict[str, Any], name: str = "sampled", **changes: Any) -> Path:
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        network = build_network("restoration-unet", ARCHITECTURE)
-    tensors = {key: value.numpy() for key, value in network.state_dict().items()}
-    fields = {"name": name, "family": "restoration-unet", "architecture": ARCHITECTURE, "restoration": restoration}
-    return write_package(root, tensors, **fields | changes)
+from tests.packages import FLOW, IR_SDE, PIX2PIX, write_package, write_sampled
 
 
 @pytest.fixture(params=["ir-sde", "flow"])

@@ -17,7 +17,7 @@ from services.training.learning import train
 from services.training.objectives import objective_of, served_parameters
 from services.training.recipes import RECIPES
 from services.training.scoring import predict
-from tests.hosting.test_sampled import FLOW, IR_SDE, PIX2PIX
+from tests.packages import FLOW, IR_SDE, PIX2PIX
 
 torch.set_num_threads(1)
 

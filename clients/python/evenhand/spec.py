@@ -39,9 +39,15 @@ def degrade(operator: str = "", **parameters: float | bool | str) -> Stage:
     return {"degrade": {"operator": operator, **parameters}}
 
 
-def reconstruct(model: str) -> Stage:
-    """Restore the image with a reconstruction model."""
-    return {"reconstruct": resource_name("models", model)}
+def reconstruct(model: str, *, sampler: str = "", steps: int = 0, seed: int | None = None) -> Stage:
+    """Restore the image with a reconstruction model.
+
+    ``sampler``, ``steps`` and ``seed`` are for models that sample; "", 0 and None leave the choice to the model. YAML
+    has them beside the model: ``{reconstruct: xray-irsde, sampling: {sampler: ode, steps: 20}}``.
+    """
+    asked = {"sampler": sampler or None, "steps": steps or None, "seed": seed}
+    sampling = {name: value for name, value in asked.items() if value is not None}
+    return {"reconstruct": resource_name("models", model), **({"sampling": sampling} if sampling else {})}
 
 
 def classify(model: str) -> Stage:

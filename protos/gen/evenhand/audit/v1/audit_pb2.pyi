@@ -104,16 +104,28 @@ class Pipeline(_message.Message):
     def __init__(self, name: _Optional[str] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ...) -> None: ...
 
 class Stage(_message.Message):
-    __slots__ = ("degrade", "reconstruct", "classify", "segment")
+    __slots__ = ("degrade", "reconstruct", "classify", "segment", "sampling")
     DEGRADE_FIELD_NUMBER: _ClassVar[int]
     RECONSTRUCT_FIELD_NUMBER: _ClassVar[int]
     CLASSIFY_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
     degrade: Degradation
     reconstruct: str
     classify: str
     segment: str
-    def __init__(self, degrade: _Optional[_Union[Degradation, _Mapping]] = ..., reconstruct: _Optional[str] = ..., classify: _Optional[str] = ..., segment: _Optional[str] = ...) -> None: ...
+    sampling: Sampling
+    def __init__(self, degrade: _Optional[_Union[Degradation, _Mapping]] = ..., reconstruct: _Optional[str] = ..., classify: _Optional[str] = ..., segment: _Optional[str] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ...) -> None: ...
+
+class Sampling(_message.Message):
+    __slots__ = ("sampler", "steps", "seed")
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    sampler: str
+    steps: int
+    seed: int
+    def __init__(self, sampler: _Optional[str] = ..., steps: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Degradation(_message.Message):
     __slots__ = ("operator", "acceleration", "photons", "published_bowtie", "preset", "angles", "noise_model", "bowtie")
