@@ -29,7 +29,7 @@ def small_study(folder: Path) -> Path:
 
 def test_one_command_audits_chest_and_brain_and_again_repeats_nothing(platform: Platform, tmp_path: Path) -> None:
     study, out = small_study(tmp_path), tmp_path / "out"
-    platform.run("studies", "run", str(study), "--out", str(out))
+    first = json.loads(platform.run("studies", "run", str(study), "--out", str(out), "--json").stdout)
     reports = {name: json.loads((out / name / "report.json").read_text()) for name in ("chest", "brain")}
     for name, report in reports.items():
         assert report["cohort"]["patients"] == 24
@@ -44,12 +44,10 @@ def test_one_command_audits_chest_and_brain_and_again_repeats_nothing(platform: 
     page = (out / "index.html").read_text()
     assert all(f'href="{name}/report.html"' in page for name in reports)
 
-    before = [audit["name"] for audit in json.loads(platform.run("audits", "list", "--json").stdout)]
     again = json.loads(platform.run("studies", "run", str(study), "--out", str(out), "--json").stdout)
-    assert {name: audit["reportDigest"] for name, audit in again.items()} == {
-        name: report["digest"] for name, report in reports.items()
-    }
-    assert [audit["name"] for audit in json.loads(platform.run("audits", "list", "--json").stdout)] == before
+    for name, report in reports.items():
+        assert again[name]["name"] == first[name]["name"]
+        assert again[name]["reportDigest"] == report["digest"]
 
 
 def test_a_family_that_is_not_served_is_named_before_anything_begins(platform: Platform, tmp_path: Path) -> None:
