@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from services.audit.report.findings import threshold_notice
 from services.audit.report.groups import AT_A_THRESHOLD
 from services.audit.report.markup import Content, Markup, element, join
-from services.audit.report.reading import Reading, Row, Target
+from services.audit.report.reading import COMPARED, Reading, Row, Target
 from services.audit.report.spelling import NOTHING, number, signed, stars, unit
 from services.audit.report.tables import folded, grouped_table, quiet, section, stacked
 from services.audit.report.wording import equal_value
@@ -53,6 +53,10 @@ def bias_tables(reading: Reading, attributes: Sequence[str]) -> Iterator[Markup]
             open_ = definition in ("eodd_half", "eop", "ser")
             title = reading.gap_title(definition, metric)
             yield folded(element("b", title), *notice, *parts, note=words, class_="figures", open_=open_, printed=True)
+        if definition == "eop" and (tables := [_rates(reading, a) for a in present if a in reading.single]):
+            title = element("b", "True positive rate by group beside EOP")
+            beside = element("div", *tables, class_="maps")
+            yield folded(title, beside, note="the rates that EOP is the range of", class_="figures", printed=True)
 
 
 def _table(reading: Reading, definition: str, metric: str, words: str, attributes: Sequence[str]) -> Markup:
@@ -68,6 +72,27 @@ def _table(reading: Reading, definition: str, metric: str, words: str, attribute
     groups: list[tuple[Content, int]] = [("", 1), *((attribute, len(reading.pipelines)) for attribute in attributes)]
     columns = ["Task", *(list(reading.pipelines) * len(attributes))]
     return grouped_table(f"{reading.gap_title(definition, metric)}: {words}", groups, columns, rows)
+
+
+def _rates(reading: Reading, attribute: str) -> Markup:
+    """Each pipeline's TPR in every group, then its EOP; what is too small to enter EOP says so."""
+    groups = reading.groups[attribute]
+    rows: list[list[Content]] = []
+    for target in reading.gap_targets("eop", "tpr", attribute):
+        for name in reading.pipelines:
+            gap = reading.gap(name, target, "tpr", attribute, "eop")
+            cells = [_rate(reading.cell(name, target, "tpr", (attribute, group))) for group in groups]
+            eop = element("b", number(gap["estimate"] if gap else None))
+            rows.append([reading.target_title(target), name, *cells, eop])
+    heads: list[tuple[Content, int]] = [("", 2), (f"by {attribute}", len(groups)), ("", 1)]
+    columns: list[Content] = ["Task", "Pipeline", *groups, "EOP"]
+    return grouped_table(f"True positive rate by {attribute}", heads, columns, rows, text_columns=2)
+
+
+def _rate(cell: Row | None) -> Markup:
+    value = number(cell["estimate"] if cell else None)
+    small = cell is not None and cell["estimate"] is not None and cell["state"] not in COMPARED
+    return stacked(value, "too few") if small else join(value)
 
 
 def _entries(reading: Reading, target: Target, metric: str, attribute: str, definition: str) -> Iterator[Markup]:

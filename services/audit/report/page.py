@@ -20,6 +20,7 @@ from services.audit.report.markup import Markup, element, isolated, join, share_
 from services.audit.report.methods import methods_section
 from services.audit.report.pipelines import pipelines_section
 from services.audit.report.provenance import provenance_section
+from services.audit.report.published import published_section
 from services.audit.report.quality import quality_section
 from services.audit.report.reading import Reading
 
@@ -33,6 +34,7 @@ _CONTENTS = {
     "changes": "Changes",
     "bias": "Tables of bias",
     "quality": "Image quality",
+    "published": "Published style",
     "intersections": "Intersections",
     "excluded": "Too small",
     "methods": "Methods",
@@ -74,6 +76,7 @@ def _sections(reading: Reading) -> Iterator[Markup]:
     yield changes_section(reading)
     yield bias_section(reading)
     yield quality_section(reading)
+    yield published_section(reading)
     yield crossed_section(reading)
     yield excluded_section(reading)
     yield methods_section(reading)

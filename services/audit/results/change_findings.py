@@ -38,6 +38,8 @@ PRIMARY, EXPLORATORY = "changes", "changes_exploratory"
 
 _RESAMPLED_METRICS = ("auroc", "tpr", "fpr", "balanced_accuracy")
 _RESAMPLED_GAPS = ("max_min", "eop", "eodd_half", "eodd_worst")
+# Differences whose changes are averaged over labels in the published style (``published``).
+PUBLISHED_DIFFERENCES = ("eodd_half", "eop", "delta_dice")
 # Ratios and percentages are in other units than the tolerance of their metric.
 _WITHOUT_TOLERANCE = ("ser", "percent_max_min")
 
@@ -60,6 +62,7 @@ class ChangeFindings:
         self._normals = normals
         self._tested: dict[str, list[_Tested]] = {PRIMARY: [], EXPLORATORY: []}
         self._pooled = PooledNull()
+        self._by_chance: dict[tuple[str, str, str], list[Floats]] = {}
         self.rows: list[Row] = []
 
     @cached_property
@@ -121,6 +124,17 @@ class ChangeFindings:
             )
         return families
 
+    def average_by_chance(self, candidate: str, attribute: str, definition: str) -> tuple[float, float] | None:
+        """Mean over labels of |change| if the pipelines were interchangeable: its mean over swaps, and its 95 % limit.
+
+        Of single attributes and gaps that are differences; None where nothing was swapped.
+        """
+        sizes = self._by_chance.get((candidate, attribute, definition))
+        if not sizes:
+            return None
+        averages = np.mean(sizes, axis=0)
+        return float(averages.mean()), float(np.quantile(averages, 1 - ALPHA))
+
     def _changes(self, before: Reading, after: Reading) -> Iterator[tuple[Change, tuple[str, ...]]]:
         """Changes with the groups that took part, of everyone and then attribute by attribute."""
         everyones = [_of_attribute(reading.by, "") for reading in (before, after)]
@@ -140,6 +154,9 @@ class ChangeFindings:
             return
         family = EXPLORATORY if "," in change.attribute else PRIMARY
         permuted = change.permuted if family == PRIMARY else None
+        if permuted is not None and change.definition in PUBLISHED_DIFFERENCES:
+            place = (row["candidate"], change.attribute, change.definition)
+            self._by_chance.setdefault(place, []).append(np.abs(permuted.astype(np.float64) * (change.swap_sd or 0.0)))
         if family == EXPLORATORY and change.permuted is not None:
             self._pooled.add(change.permuted.astype(np.float64))
         self._tested[family].append(_Tested(row, float(change.statistic or 0.0), permuted))

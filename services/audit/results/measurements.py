@@ -62,8 +62,9 @@ class Patients:
 
 @dataclass(frozen=True)
 class Scores:
-    """(N,) arrays of one label in one pipeline; ``y_true`` is -1 where missing."""
+    """(N,) arrays of one label in one pipeline; ``y_true`` is -1 where missing, ``record`` a number in the table."""
 
+    record: NDArray[np.int64]
     y_true: NDArray[np.int8]
     y_score: NDArray[np.float64]
     threshold: NDArray[np.float64]
@@ -72,16 +73,31 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one pipeline made of one label: disaggregations, the sums behind them, and the scores (None for means).
+class Values:
+    """(N,) values of one quality metric in one pipeline; ``record`` is the record's number in the table."""
 
-    ``between`` has the areas between the groups of single attributes.
+    record: NDArray[np.int64]
+    value: NDArray[np.float64]
+    groupings: tuple[Grouping, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one pipeline made of one label: disaggregations, the sums behind them, and the rows they are of.
+
+    ``rows`` are scores of classifiers, values of quality metrics. ``between`` has the areas between the groups of
+    single attributes.
     """
 
     by: ByMetric
     sums: PatientSums
-    scores: Scores | None
+    rows: Scores | Values
     between: dict[str, CrossAuroc] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> Scores | None:
+        """The scores; None for means."""
+        return self.rows if isinstance(self.rows, Scores) else None
 
 
 @dataclass(frozen=True)
@@ -125,14 +141,15 @@ def measure_quality(
         _require_range(metric, pd.concat(by_pipeline.values())["value"].to_numpy())
         readings = {}
         for pipeline, part in by_pipeline.items():
+            values = Values(_records(part), part["value"].to_numpy(), tuple(spec.group(part) for spec in specs))
             means = disaggregate_mean(
                 metric,
-                part["value"].to_numpy(),
-                sensitive_features=[spec.group(part) for spec in specs],
+                values.value,
+                sensitive_features=values.groupings,
                 cluster=patients.numbers(part, "quality"),
                 minimums=minimums,
             )
-            readings[pipeline] = Reading(means.by, means.sums, None)
+            readings[pipeline] = Reading(means.by, means.sums, values)
         yield Measurement(QUALITY_TASKS[metric], structure, readings)
 
 
@@ -144,12 +161,18 @@ def _require_range(metric: str, value: NDArray[np.float64]) -> None:
 
 def _scores(part: pd.DataFrame, specs: Sequence[GroupSpec], patients: Patients) -> Scores:
     return Scores(
+        record=_records(part),
         y_true=part["y_true"].to_numpy(dtype=np.int8, na_value=-1),
         y_score=part["y_score"].to_numpy(),
         threshold=part["threshold"].to_numpy(),
         patient=patients.numbers(part, "predictions"),
         groupings=tuple(spec.group(part) for spec in specs),
     )
+
+
+def _records(part: pd.DataFrame) -> NDArray[np.int64]:
+    """(N,) places of the rows' records among all records of the table."""
+    return part["record_id"].cat.codes.to_numpy().astype(np.int64)
 
 
 def _classified(scores: Scores, specs: Sequence[GroupSpec], minimums: Minimums) -> Reading:

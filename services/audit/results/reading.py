@@ -9,7 +9,7 @@ from typing import Any
 
 from services.errors import InvalidInput, Undecodable, UnsupportedFormat
 
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 LISTS = ("cells", "gaps", "changes", "families")
 _BLOCKS = ("cohort", "methods", "provenance")
 _FIELD = "report.json"

@@ -23,6 +23,7 @@ from services.audit.results.measurements import (
 )
 from services.audit.results.methods import methods_block
 from services.audit.results.narrative import paragraphs
+from services.audit.results.published import PublishedFindings
 from services.audit.results.reading import SCHEMA_VERSION
 from services.audit.results.rounding import rounded
 from services.audit.results.rows import Row, cell_rows, gap_row, reference_rows
@@ -91,7 +92,7 @@ def reduce(
     patients = common_patients(scored, measured)
     pipelines = _pipelines(scored, measured, baseline)
 
-    body = _Body(chosen, patients)
+    body = _Body(chosen, patients, [len(table["record_id"].cat.categories) for table in (scored, measured)])
     for measurement in _measurements(scored, measured, pipelines, patients, chosen):
         body.add(measurement)
     body.judge(scored, measured)
@@ -104,6 +105,7 @@ def reduce(
         "gaps": body.gaps,
         "changes": body.changes.rows,
         "families": body.families,
+        "published": body.published.block(body.changes),
         "methods": methods_block(
             metrics={row["metric"] for row in body.cells},
             definitions={row["definition"] for row in chain(body.gaps, body.changes.rows)},
@@ -138,7 +140,7 @@ def report_json(report: Mapping[str, Any], envelope: Mapping[str, Any]) -> bytes
 class _Body:
     """The rows as they come, one label after another, and what the tests over all of them say in the end."""
 
-    def __init__(self, chosen: Settings, patients: Patients) -> None:
+    def __init__(self, chosen: Settings, patients: Patients, records: Sequence[int]) -> None:
         self._settings = chosen
         self._patients = patients
         self._normals = standard_normals(chosen.stream("simultaneous limits"))
@@ -147,6 +149,7 @@ class _Body:
         self.cells: list[Row] = []
         self.gaps: list[Row] = []
         self.changes = ChangeFindings(chosen, patients, self._normals)
+        self.published = PublishedFindings(chosen, *records)
         self.families: list[Row] = []
 
     def add(self, measurement: Measurement) -> None:
@@ -160,6 +163,7 @@ class _Body:
             self._tests.add(at, reading)
             self._note_best_means(at, reading.by)
         self.changes.add(measurement)
+        self.published.add(measurement)
 
     def judge(self, scored: pd.DataFrame, measured: pd.DataFrame) -> None:
         """All tests, now that all labels are known."""

@@ -22,6 +22,8 @@ LAST_DIGITS = 1e-8
 """Another processor may round the last digit differently; a relative difference up to this is no other number."""
 
 _OF_CELLS = ("pipeline", "task", "label", "metric", "attribute")
+# Minor version that brought a key of the report.
+_SINCE = {"published": 1}
 _IDENTITY = ("name", *_OF_CELLS, "baseline", "candidate", "definition", "group", "reference")
 
 
@@ -111,9 +113,20 @@ def rederive(
 
 
 def derive(report: Mapping[str, Any], predictions: pd.DataFrame, quality: pd.DataFrame) -> dict[str, Any]:
-    """The report that ``reduce`` makes of the rows with the settings of ``report``."""
+    """The report that ``reduce`` makes of the rows with the settings of ``report``, without keys of later minors."""
     provenance = {key: value for key, value in report["provenance"].items() if key != "rows"}
-    return reduce(predictions, quality, provenance=provenance, **settings_of(report))
+    derived = reduce(predictions, quality, provenance=provenance, **settings_of(report))
+    later = {key for key, since in _SINCE.items() if _minor(report["schema_version"]) < since}
+    if later:
+        derived = {key: value for key, value in derived.items() if key not in later}
+        derived["schema_version"] = report["schema_version"]
+    return derived
+
+
+def _minor(version: str) -> int:
+    """2.1 → 1; a minor that is no number is taken for the newest, so that nothing is left out."""
+    minor = version.partition(".")[2]
+    return int(minor) if minor.isdecimal() else max(_SINCE.values())
 
 
 def settings_of(report: Mapping[str, Any]) -> dict[str, Any]:

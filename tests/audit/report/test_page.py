@@ -40,6 +40,7 @@ def test_sections_come_in_the_order_in_which_a_reader_asks(page):
         "changes",
         "bias",
         "quality",
+        "published",
         "intersections",
         "excluded",
         "methods",

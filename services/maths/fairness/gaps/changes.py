@@ -62,6 +62,7 @@ class Change:
         statistic: change on the scale of differences (log-ratios for ser and percent_max_min) over its SD over swaps;
             of a gap, less what the pipelines' different errors alone would make of it.
         permuted: (B,) float32 statistics after each swap, in the same unit, for adjustment over a family of changes.
+        swap_sd: that unit: root mean square of the change over swaps.
     """
 
     definition: str
@@ -74,6 +75,7 @@ class Change:
     p_value: float | None
     statistic: float | None
     permuted: NDArray[np.float32] | None
+    swap_sd: float | None = None
 
 
 def changes_of(baseline: ByMetric, candidate: ByMetric, normals: Floats, swaps: Swaps) -> list[Change]:
@@ -202,14 +204,16 @@ def _less_noise(change: float, noise: float) -> float:
     return float(np.copysign(max(abs(change) - abs(noise), 0.0), change))
 
 
-def _test(observed: float, permuted: Floats) -> tuple[float | None, float | None, NDArray[np.float32] | None]:
-    """p value, statistic and permuted statistics in units of their SD; all None where a swap has no value."""
+def _test(
+    observed: float, permuted: Floats
+) -> tuple[float | None, float | None, NDArray[np.float32] | None, float | None]:
+    """p value, statistic and permuted statistics in units of their SD, and the SD; None where a swap has no value."""
     if not np.isfinite(permuted).all():
-        return None, None, None
+        return None, None, None, None
     spread = float(np.sqrt((permuted**2).mean()))
     if spread == 0:  # no patient's results differ
-        return 1.0, 0.0, np.zeros(len(permuted), dtype=np.float32)
-    return permutation_p(observed, permuted), observed / spread, (permuted / spread).astype(np.float32)
+        return 1.0, 0.0, np.zeros(len(permuted), dtype=np.float32), 0.0
+    return permutation_p(observed, permuted), observed / spread, (permuted / spread).astype(np.float32), spread
 
 
 def _paired_limits(baseline: Estimates, candidate: Estimates) -> tuple[float, float, float]:
