@@ -136,7 +136,7 @@ def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
         samplers=entry.get("samplers") or (),
         guidable=bool(entry.get("guidable", diffusion.get("null_condition"))),
         default_guidance_scale=diffusion.get("guidance_scale", 0.0),
-        default_steps=diffusion.get("default_steps", 0),
+        default_steps=entry.get("default_steps", diffusion.get("default_steps", 0)),
         prompt_tokens=entry.get("prompt_tokens") or 0,
         base=f"models/{entry['base']['name']}" if entry.get("base") else "",
     )

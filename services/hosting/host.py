@@ -13,7 +13,7 @@ from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.errors import InvalidInput, NonFinite, NotFound, OutOfRange, ShapeMismatch
 from services.hosting.batching import SIZES, Batcher
 from services.hosting.runners import Runner, open_runner
-from services.hosting.sampled import asked_of, quickest
+from services.hosting.sampled import asked_of, quickest, sampling
 
 OUTPUT_NAME = {
     "reconstruction": "image",
@@ -67,7 +67,12 @@ class ModelHost:
     def catalogue(self) -> list[dict[str, Any]]:
         """Every served version as plain data, with its digest and the name of its output."""
         return [
-            {**record.model_dump(mode="json"), "digest": record.digest, "output_name": OUTPUT_NAME[record.task]}
+            {
+                **record.model_dump(mode="json"),
+                **sampling(record),
+                "digest": record.digest,
+                "output_name": OUTPUT_NAME[record.task],
+            }
             for record in self._records
         ]
 

@@ -64,6 +64,15 @@ def asked_as(name: str, stated: Restoration | None, parameters: Mapping[str, Any
     return Asked(sampler, steps, seed)
 
 
+def sampling(record: ModelRecord) -> dict[str, Any]:
+    """What a catalogue says of a model that samples: its samplers, the default first, and the default steps."""
+    stated = record.restoration
+    if not isinstance(stated, SampledRestoration):
+        return {}
+    others = (name for name in stated.process().samplers if name != stated.sampler)
+    return {"samplers": [stated.sampler, *others], "default_steps": stated.steps}
+
+
 def quickest(record: ModelRecord) -> Asked | None:
     """As few steps as the model takes: enough to warm a network up."""
     stated = record.restoration

@@ -12,6 +12,7 @@ import torch
 
 from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.errors import InvalidInput, OutOfRange
+from services.gateway.wire import model_message
 from services.hosting.calls import LocalModelCalls
 from services.hosting.host import ModelHost
 from services.maths.networks import build_network
@@ -108,6 +109,14 @@ async def test_what_cannot_be_asked_is_refused_by_name(
     with pytest.raises(error) as caught:
         await ask(host, images(1), **parameters)
     assert (caught.value.field, caught.value.reason) == (field, reason)  # type: ignore[attr-defined]
+
+
+def test_the_catalogue_says_how_it_samples_the_default_first(tmp_path: Path) -> None:
+    write_sampled(tmp_path, IR_SDE | {"sampler": "ode"})
+    (entry,) = ModelHost(DirectoryRegistry([tmp_path]), ["reconstruction"]).catalogue()
+    message = model_message(entry)
+    assert list(message.samplers) == ["ode", "posterior", "sde"]
+    assert message.default_steps == 6
 
 
 async def test_ir_sde_needs_five_steps_and_says_so(tmp_path: Path) -> None:
