@@ -109,21 +109,30 @@ def publish(
 def train_here(
     run: Run, registry: Path, version: str, report: Callable[[Epoch], None], work: Path | None = None
 ) -> dict[str, float]:
-    """Draw, train and publish in this process; the scores of the published package.
-
-    With ``work`` each epoch leaves a snapshot there, and a run that finds one goes on from it.
-    """
+    """Draw, train and publish in this process; the scores of the published package. ``work`` as in :func:`fit_here`."""
     training, validation = draw_for_training(run)
+    state = fit_here(run, training, validation, report, work=work)
+    return publish(run, state, validation, registry=registry, version=version)
+
+
+def fit_here(
+    run: Run,
+    training: Examples,
+    validation: Examples,
+    report: Callable[[Epoch], None],
+    *,
+    work: Path | None = None,
+) -> State:
+    """The trained weights. With ``work`` each epoch leaves a snapshot there, and a run goes on from what it finds."""
     snapshot = None if work is None else work / SNAPSHOT
 
     def after_epoch(epoch: Epoch) -> None:
-        report(epoch)
         if snapshot is not None:
             _keep(epoch.snapshot(), snapshot)
+        report(epoch)
 
     resume = load_file(str(snapshot)) if snapshot is not None and snapshot.exists() else None
-    state = train(run.recipe, training, validation, seed=run.seed, epochs=run.epochs, report=after_epoch, resume=resume)
-    return publish(run, state, validation, registry=registry, version=version)
+    return train(run.recipe, training, validation, seed=run.seed, epochs=run.epochs, report=after_epoch, resume=resume)
 
 
 def _keep(state: State, path: Path) -> None:

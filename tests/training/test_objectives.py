@@ -16,6 +16,7 @@ from services.training.examples import Examples
 from services.training.learning import train
 from services.training.objectives import objective_of, served_parameters
 from services.training.recipes import RECIPES
+from services.training.runs import Run, fit_here
 from services.training.scoring import predict
 from tests.packages import FLOW, IR_SDE, PIX2PIX
 
@@ -142,6 +143,25 @@ def test_a_resumed_run_ends_in_the_same_weights_as_an_undisturbed_one(family, bl
     resumed = run(resume=snapshots[0])
     assert undisturbed
     assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
+
+
+def test_a_run_that_was_killed_between_epochs_goes_on_from_its_folder(blurred, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def die(epoch):
+        raise Killed
+
+    run = Run(recipe_of(FAMILIES["ir-sde"]), seed=4, epochs=2, patients=48)
+    undisturbed = fit_here(run, blurred, blurred, lambda epoch: None)
+    with pytest.raises(Killed):
+        fit_here(run, blurred, blurred, die, work=tmp_path)
+    seen = []
+    resumed = fit_here(run, blurred, blurred, seen.append, work=tmp_path)
+    assert [epoch.done for epoch in seen] == [2]
+    assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
+    again = fit_here(run, blurred, blurred, die, work=tmp_path)  # nothing is left to do
+    assert all(torch.equal(undisturbed[name], again[name]) for name in undisturbed)
 
 
 def test_it_learns_to_restore_and_predictions_are_sampled_as_the_record_says(family, blurred):
