@@ -112,30 +112,18 @@ class _LinearAttention(nn.Module):
     def __init__(self, channels: int, heads: int, head_width: int) -> None:
         super().__init__()
         self.heads, self.head_width = heads, head_width
-        self.before = _ChannelNorm(channels)
-        self.ask = nn.Conv2d(channels, 3 * heads * head_width, 1, bias=False)
-        self.answer = nn.Conv2d(heads * head_width, channels, 1)
-        self.after = _ChannelNorm(channels)
+        self.before = nn.LayerNorm(channels, bias=False)
+        self.ask = nn.Linear(channels, 3 * heads * head_width, bias=False)
+        self.answer = nn.Linear(heads * head_width, channels)
+        self.after = nn.LayerNorm(channels, bias=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        rows, _, height, width = features.shape
-        pixels = height * width
-        asked = self.ask(self.before(features)).reshape(rows, 3, self.heads, self.head_width, pixels)
-        query, key, value = asked.unbind(1)
-        query = query.softmax(dim=2) * self.head_width**-0.5
-        context = key.softmax(dim=3) @ (value / pixels).transpose(2, 3)
-        mixed = (context.transpose(2, 3) @ query).reshape(rows, -1, height, width)
-        result: torch.Tensor = features + self.after(self.answer(mixed))
-        return result
-
-
-class _ChannelNorm(nn.Module):
-    """Zero mean and unit variance over the channels of each pixel, with a learned gain."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(1, channels, 1, 1))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        variance, mean = torch.var_mean(features, dim=1, unbiased=False, keepdim=True)
-        return (features - mean) * (variance + 1e-5).rsqrt() * self.gain
+        height, width = features.shape[2:]
+        pixels = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H W, C), as it lies in memory
+        asked = self.ask(self.before(pixels)).unflatten(2, (3, self.heads, self.head_width))
+        query, key, value = asked.permute(2, 0, 3, 1, 4).unbind(0)  # each (N, heads, H W, head_width)
+        query = query.softmax(dim=3) * self.head_width**-0.5
+        context = key.softmax(dim=2).transpose(2, 3) @ (value / pixels.shape[1])
+        mixed = (query @ context).transpose(1, 2).flatten(2)
+        added: torch.Tensor = self.after(self.answer(mixed)).unflatten(1, (height, width)).permute(0, 3, 1, 2)
+        return features + added
