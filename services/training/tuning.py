@@ -16,7 +16,7 @@ Method = Literal["none", "reweighting", "equalised-odds", "adversarial"]
 METHODS: tuple[Method, ...] = get_args(Method)
 MISSING: tuple[Missing, ...] = get_args(Missing)
 
-DEFAULT_TEMPERATURE = 0.5
+DEFAULT_TEMPERATURE = 1.0
 """In logits of the predictor."""
 
 

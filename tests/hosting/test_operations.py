@@ -108,6 +108,15 @@ def test_a_training_run_tells_its_epochs(local: Ledger) -> None:
     _, metadata = shown(local, operation, training_service_pb2.CreateTrainingMetadata())
     assert (metadata.stage, metadata.epochs_done, metadata.epochs_total) == ("training", 2, 8)
     assert (metadata.loss, metadata.training) == (0.25, "trainings/one")
+    assert metadata.weights_total == 0
+
+
+def test_a_sweep_tells_how_many_of_its_weights_are_done(local: Ledger) -> None:
+    operation, lease = start(local, "trainings", rows=(0,))
+    told = {"stage": "training", "epochs_done": 9, "epochs_total": 24, "weights_done": 1, "weights_total": 3}
+    local.report_progress(lease, told)
+    _, metadata = shown(local, operation, training_service_pb2.CreateTrainingMetadata())
+    assert (metadata.weights_done, metadata.weights_total) == (1, 3)
 
 
 SAMPLED = {

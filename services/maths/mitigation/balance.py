@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 
 FLOOR = 0.02
-DECAY = 0.95
+DECAY = 0.9
 
 
 @dataclass(frozen=True)

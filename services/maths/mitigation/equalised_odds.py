@@ -4,6 +4,10 @@ A score s passes its label's threshold τ to the degree sigmoid((s - τ) / T). S
 the operating threshold: on probabilities a T of .3 leaves values between .16 and .84 and shrinks every gap by a third.
 At T = 0 the degree is 0 or 1 and the rates are those that an audit counts.
 
+Both ends of a gap move: errors fall in the worse-off group and may rise in the other. Moving the worse-off group alone
+was tried; it makes the predictor better for everybody and leaves the gap. So whoever trains with this also has to
+watch how well the predictor does, and stop before it is worse.
+
 Rates of one batch are noisy, and a largest difference grows with noise. So batches are counted into cells, and cells
 of past batches, which carry no gradient, may be added before the rates are taken (:func:`remembered`).
 """
@@ -64,18 +68,14 @@ def remembered(memory: Cells | None, batch: Cells, decay: float) -> Cells:
 def rate_gaps(cells: Cells) -> torch.Tensor:
     """(K, 2) largest minus smallest rate of groups with rows, FPR then TPR; 0, without gradient, for fewer than two.
 
-    Only the worse-off group has a gradient, the one with the highest FPR or the lowest TPR: a gap is to be closed by
-    making fewer errors in one group, not more in the others. Independent of the groups' order, gradient included:
-    groups that tie for the worst share it.
+    Independent of the groups' order, gradient included: where groups tie for an extreme, they share its gradient.
     """
     known = cells.rows > 0
     comparable = known.sum(dim=0) >= 2
     rates = cells.passed / cells.rows.clamp(min=torch.finfo(cells.rows.dtype).tiny)
     highest = torch.where(comparable, torch.where(known, rates, -torch.inf).amax(dim=0), 0.0)
     lowest = torch.where(comparable, torch.where(known, rates, torch.inf).amin(dim=0), 0.0)
-    fpr = highest[:, NEGATIVE] - lowest[:, NEGATIVE].detach()
-    tpr = highest[:, POSITIVE].detach() - lowest[:, POSITIVE]
-    return torch.stack([fpr, tpr], dim=1)
+    return highest - lowest
 
 
 def equal_opportunity(cells: Cells) -> torch.Tensor:

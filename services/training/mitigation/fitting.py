@@ -25,6 +25,8 @@ from services.training.snapshots import Progress, State
 
 LEARNING_RATE = 0.5
 """Of the recipe's: the network has learned already."""
+FILLING = 10
+"""Steps, at most a tenth of the run, in which the term only gathers: cells to remember, or what an adversary learns."""
 MEASURE_EVERY, MEASURED_FIRST = 4, 12
 """Steps between two measurements of both gradients' lengths, which cost a backward pass more; of the first, each."""
 PATIENCE = 3
@@ -121,6 +123,7 @@ class _Tuner:
     def step(self, batch: Cases, noise: torch.Generator, number: int) -> float:
         """The own loss of the batch, which is the epoch's ``number``-th from 0."""
         an_epoch = _steps(self._parts.cases, self._plan)
+        total = an_epoch * self._plan.epochs
         number += self.run.done * an_epoch
         degraded, clean, labels = (part.to(self._device) for part in (batch.degraded, batch.clean, batch.labels))
         degraded = degraded.contiguous(memory_format=torch.channels_last)
@@ -131,9 +134,12 @@ class _Tuner:
         else:
             logits = self._parts.predictor(restored.clamp(0, 1))
             term = self._parts.term(logits, labels, [codes.to(self._device) for codes in batch.groups])
-            measured = number < MEASURED_FIRST or number % MEASURE_EVERY == 0
-            self._descend(own, term, measured=measured)
-        _set_learning_rate(self._optimizer, self._rate, number / (an_epoch * self._plan.epochs))
+            used = number - min(FILLING, total // 10)
+            if used < 0:
+                own.backward()  # type: ignore[no-untyped-call]
+            else:
+                self._descend(own, term, measured=used < MEASURED_FIRST or used % MEASURE_EVERY == 0)
+        _set_learning_rate(self._optimizer, self._rate, number / total)
         self._optimizer.step()
         return float(own.detach())
 

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from safetensors.torch import load
 
 from services.training.folders import RunFolder
 from services.training.learning import Epoch
 from services.training.mitigation.bench import Bench, Prepare, fit_weight, set_up
 from services.training.mitigation.judging import Judgement
 from services.training.mitigation.publication import Tuned, publish_sweep
+from services.training.packages import weights_bytes
 from services.training.runs import Run
 from services.training.snapshots import State
 
@@ -59,10 +61,11 @@ def tune(
 def _judged(bench: Bench, before: Judgement, weight: float, kept: State | None) -> Tuned:
     assert kept is not None  # its fine-tuning has ended
     epochs = int(kept.pop(_EPOCHS))
-    network = bench.network(kept)
+    shipped = load(weights_bytes(kept, half=bench.run.recipe.half))  # what is judged is what is shipped
+    network = bench.network(shipped)
     validation = bench.judge(network, bench.data.validation)
     held_out = bench.judge(network, bench.data.held_out) if len(bench.data.held_out) else None
-    return Tuned(weight, kept, epochs, validation, held_out, bench.prefer(validation, before))
+    return Tuned(weight, shipped, epochs, validation, held_out, bench.prefer(validation, before))
 
 
 @dataclass(frozen=True)

@@ -92,21 +92,11 @@ def test_gaps_and_their_gradients_do_not_depend_on_the_order_of_groups():
     assert torch.allclose(found[0][1], found[1][1], atol=1e-8)
 
 
-def test_groups_that_tie_for_the_worst_share_the_gradient():
-    score = torch.tensor([[-1.0], [-1.0], [1.0]], requires_grad=True)
+def test_groups_that_tie_share_the_gradient():
+    score = torch.tensor([[1.0], [1.0], [-1.0]], requires_grad=True)
     cells = cells_at(0.5, score, torch.ones(3, 1), torch.arange(3), ZERO, groups=3)
     (gradient,) = torch.autograd.grad(equalised_odds_loss([cells]), score)
     assert float(gradient[0]) == pytest.approx(float(gradient[1])) != 0
-
-
-@pytest.mark.parametrize(("value", "worse"), [(1.0, 0), (0.0, 1)])
-def test_a_gap_is_closed_by_fewer_errors_in_one_group_and_never_by_more_in_the_other(value, worse):
-    """Of positives the group with the lower rate moves, up; of negatives the one with the higher rate, down."""
-    score = torch.tensor([[-1.0], [1.0]], requires_grad=True)
-    cells = cells_at(0.5, score, torch.full((2, 1), value), torch.arange(2), ZERO, groups=2)
-    (gradient,) = torch.autograd.grad(equalised_odds_loss([cells]), score)
-    assert float(gradient[1 - worse]) == 0
-    assert float(gradient[worse]) * (1 if value else -1) < 0
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -196,7 +186,7 @@ def test_its_gradient_points_towards_equal_gains(gains, lower):
     (gradient,) = torch.autograd.grad(loss, [restorer.gain])
     assert float(gradient.norm()) > 1e-3
     assert float(gradient[lower]) < 0  # descent raises the smaller gain
-    assert float(gradient[1 - lower]) == 0  # and leaves the larger one, which is right, alone
+    assert float(gradient[1 - lower]) > 0
 
 
 def test_descent_closes_the_gap():

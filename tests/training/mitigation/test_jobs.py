@@ -58,7 +58,7 @@ async def test_the_package_says_where_it_came_from(room, asked):
         "method": "adversarial",
         "attributes": ["sex"],
         "lambda": 1.0,
-        "temperature": 0.5,
+        "temperature": 1.0,
         "label_conditional": True,
         "missing": "refuse",
     }

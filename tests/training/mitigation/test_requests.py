@@ -159,6 +159,6 @@ def test_what_the_request_left_open_is_pinned_in_the_resource(room, asked):
     assert (training.base, training.base_version) == ("models/xray-unet", "1")
     assert (training.mitigation.predictor, training.mitigation.predictor_version) == ("models/chest-classifier", "1")
     assert list(training.mitigation.weights) == [1.0]
-    assert training.mitigation.temperature == 0.5
+    assert training.mitigation.temperature == 1.0
     assert len(training.mitigation.labels) == 12
     assert training.data.world == "planted"
