@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from services.adapters.restoration import read_restoration
 from services.adapters.weights import DirectoryRegistry
 from services.maths.networks import build_network
 from services.training.examples import HELD_OUT, Examples, draw_examples
@@ -24,6 +25,8 @@ FLOORS = {"mean_auroc": 0.85, "mean_dice": 0.7, "psnr_gain": 3.0}
 ONLY_BLACK_PATIENTS_LOOK_DIFFERENT = 0.65
 """Floor of the race classifier: its world shifts one race, so the others can be told from that one only."""
 LARGEST_ZOO_BYTES = 60_000_000
+NOT_SHIPPED = ("xray-flow", "mri-flow")
+"""Recipes whose packages have not been trained at their full length yet."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def judge(recipe, registry, examples: Examples) -> Judged:
     record = registry.find(recipe.name, "1")
     network = build_network(record.family, record.architecture)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in registry.load_tensors(record).items()})
-    predicted = predict(network, examples.inputs, recipe.task)
+    predicted = predict(network, examples.inputs, recipe.task, restoration=record.restoration)
     thresholds = dict(record.thresholds)
     value = score(recipe, predicted, examples, thresholds)[recipe.score]
     rng = np.random.default_rng(7)
@@ -69,7 +72,12 @@ def test_every_threshold_says_where_it_came_from(zoo):
             assert record.threshold_source.patients == own_run(RECIPES[record.name]).others
 
 
-@pytest.fixture(params=RECIPES)
+def test_what_is_shipped_is_what_was_trained(zoo):
+    names = {record.name for record in zoo.models()}
+    assert names & set(RECIPES) == set(RECIPES) - set(NOT_SHIPPED)
+
+
+@pytest.fixture(params=[name for name in RECIPES if name not in NOT_SHIPPED])
 def recipe(request):
     return RECIPES[request.param]
 
@@ -82,6 +90,7 @@ def test_the_package_is_the_one_that_the_recipe_describes(zoo, recipe):
     assert record.architecture == dict(recipe.architecture)
     assert record.input.spec() == PIXELS
     assert record.degradation == (dict(recipe.degradation) or None)
+    assert record.restoration == read_restoration(recipe.restoration)
     assert set(record.thresholds) == (set() if recipe.task == "reconstruction" else set(recipe.labels))
     assert record.scores[recipe.score] >= floor(recipe)
 
