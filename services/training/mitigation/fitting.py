@@ -30,7 +30,10 @@ FILLING = 10
 MEASURE_EVERY, MEASURED_FIRST = 4, 12
 """Steps between two measurements of both gradients' lengths, which cost a backward pass more; of the first, each."""
 PATIENCE = 3
-"""Epochs without improvement on the validation data after which a run ends."""
+"""Epochs that are no better on the validation data than an earlier one, the base aside, after which a run ends.
+
+The base does not count: while the learning rate is high most epochs are worse, and many of these runs end better.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def fit(
     else:
         tuner.restore(resume)
     run = tuner.run
-    while run.done < plan.epochs and run.done - tuner.best_epoch < PATIENCE:
+    while run.done < plan.epochs and run.done - tuner.promising < PATIENCE:
         losses: list[float] = []
         for batch, noise in _batches(parts.cases, plan, run.done):
             check()
@@ -91,7 +94,7 @@ def fit(
         score = preferred(parts.network)
         tuner.judge(score)
         report(Epoch(run.done, plan.epochs, float(np.mean(losses)), score, tuner.snapshot))
-    return Fitted(run.best, tuner.best_epoch)
+    return Fitted(run.best, tuner.best)
 
 
 class _Tuner:
@@ -107,7 +110,9 @@ class _Tuner:
         )
         self._device = next(parts.network.parameters()).device
         self._balance = Balance()
-        self.best_epoch = 0
+        self.best = self.promising = 0
+        """The epoch whose weights are kept, 0 for the base, and the best one without it."""
+        self._promise = -math.inf
         self.run = Progress(parts.network, parts.network, self._optimizer)
 
     def begin(self, score: float) -> None:
@@ -116,9 +121,11 @@ class _Tuner:
         self.run.done = 0
 
     def judge(self, score: float) -> None:
-        improved = score > self.run.best_score
+        best = score > self.run.best_score
         self.run.judge(score)
-        self.best_epoch = self.run.done if improved else self.best_epoch
+        self.best = self.run.done if best else self.best
+        if score > self._promise:
+            self.promising, self._promise = self.run.done, score
 
     def step(self, batch: Cases, noise: torch.Generator, number: int) -> float:
         """The own loss of the batch, which is the epoch's ``number``-th from 0."""
@@ -161,7 +168,7 @@ class _Tuner:
         if self._parts.term is not None:
             flat |= {f"term/{name}": tensor for name, tensor in self._parts.term.state().items()}
         balance = self._balance
-        numbers = (self.best_epoch, balance.own, balance.fairness, balance.largest)
+        numbers = (self.best, self.promising, self._promise, balance.own, balance.fairness, balance.largest)
         return flat | {"tuning": torch.tensor(numbers, dtype=torch.float64)}
 
     def restore(self, snapshot: State) -> None:
@@ -169,8 +176,8 @@ class _Tuner:
         if self._parts.term is not None:
             found = {name: tensor for name, tensor in snapshot.items() if name.startswith("term/")}
             self._parts.term.restore({name.removeprefix("term/"): tensor for name, tensor in found.items()})
-        best_epoch, *balance = snapshot["tuning"].tolist()
-        self.best_epoch, self._balance = int(best_epoch), Balance(*balance)
+        best, promising, self._promise, *balance = snapshot["tuning"].tolist()
+        self.best, self.promising, self._balance = int(best), int(promising), Balance(*balance)
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, done: float) -> None:

@@ -156,10 +156,16 @@ def test_it_stops_early_and_keeps_the_best_epoch(cases):
 def test_where_no_epoch_is_better_the_base_stays(cases):
     parts = parts_of("unet", cases, odds())
     base = {name: tensor.clone() for name, tensor in parts.network.state_dict().items()}
-    scores = iter([0.0, -1.0, -2.0, -3.0])
+    scores = iter([0.0, -3.0, -2.0, -4.0, -3.0, -5.0])
     found = fit(parts, Plan(RECIPE, 1.0, 3, 50), preferred=lambda network: next(scores))
     assert found.epochs == 0
     assert all(torch.equal(base[name], tensor) for name, tensor in found.state.items())
+
+
+def test_epochs_that_are_worse_than_the_base_but_better_each_time_go_on(cases):
+    scores = iter([0.0, -5.0, -4.0, -3.0, -2.0, -1.0, 1.0])
+    found = fit(parts_of("unet", cases, odds()), Plan(RECIPE, 1.0, 3, 6), preferred=lambda network: next(scores))
+    assert found.epochs == 6
 
 
 def test_rows_are_drawn_by_their_shares(cases):
