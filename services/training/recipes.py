@@ -109,7 +109,11 @@ def _pix2pix(name: str, kind: Kind, degradation: Mapping[str, Any]) -> Recipe:
 
 
 def _ir_sde(name: str, kind: Kind, degradation: Mapping[str, Any], *, spread: float) -> Recipe:
-    """The published process, loss and sampler; ``spread`` is the root mean square of clean - degraded."""
+    """The published process, loss and sampler, with 5 steps of its 100; ``spread`` is the root mean square of clean -
+    degraded.
+
+    A network of this size errs a little at every step: fewer are nearer to the original in PSNR and to the eye.
+    """
     return Recipe(
         name,
         "reconstruction",
@@ -126,9 +130,10 @@ def _ir_sde(name: str, kind: Kind, degradation: Mapping[str, Any], *, spread: fl
             "prediction": "velocity",
             "spread": spread,
             "sampler": "posterior",
-            "steps": 20,
+            "steps": 5,
             **_KEYED,
         },
+        epochs=14,
         **_SAMPLED_TRAINING,
     )
 
@@ -150,13 +155,13 @@ def _flow(name: str, kind: Kind, degradation: Mapping[str, Any], *, spread: floa
             "steps": 4,
             **_KEYED,
         },
+        epochs=28,
         **_SAMPLED_TRAINING,
     )
 
 
 _SAMPLED_TRAINING: Mapping[str, Any] = {
     "patients": 600,
-    "epochs": 14,
     "batch": 8,
     "learning_rate": 1.5e-3,
     "betas": (0.9, 0.99),
@@ -208,6 +213,17 @@ _ALL = (
         ("glioblastoma",),
         patients=2000,
         epochs=14,
+    ),
+    Recipe(
+        "tumour-grade-classifier",
+        "classification",
+        "brain",
+        "resnet18",
+        _resnet(1),
+        ("tumour_grade_4",),
+        patients=2000,
+        epochs=14,
+        half=True,
     ),
     Recipe(
         "tumour-segmenter",
