@@ -292,6 +292,7 @@ async def _run_ingest(lease: Lease, tools: Tools) -> dict[str, Any]:
             on_progress=latest.update,
             cancelled=stop.is_set,
             rows_per_shard=payload["rows_per_shard"],
+            demographics=payload.get("demographics"),
         )
     finally:
         stop.set()

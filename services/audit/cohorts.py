@@ -13,9 +13,10 @@ from google.protobuf.empty_pb2 import Empty
 
 from services.adapters.ledger import ChunkSpec, Ledger, Operation
 from services.adapters.object_store import ObjectStore
-from services.audit import wire
 from services.audit.chunks import INGEST
-from services.audit.cohort.ingest import table_text
+from services.audit.cohort.demographics import join_demographics
+from services.audit.cohort.ingest import table_text, text_at
+from services.audit.cohort.request import CohortRequest, cohort_request
 from services.audit.cohort.schema import load_schema
 from services.audit.cohort.table import read_table
 from services.audit.resources import cohort_message
@@ -36,23 +37,30 @@ class Cohorts:
 
     async def create(self, data: bytes) -> bytes:
         """CreateCohortRequest → Operation."""
-        asked = wire.cohort_request(parsed(cohort_service_pb2.CreateCohortRequest, data))
+        asked = cohort_request(parsed(cohort_service_pb2.CreateCohortRequest, data))
         return await asyncio.to_thread(self._create, asked)
 
-    def _create(self, asked: wire.CohortRequest) -> bytes:
+    def _create(self, asked: CohortRequest) -> bytes:
         operation = self._ledger.repeated_operation(KIND, asked.request_id, asked.body_digest) or self._begin(asked)
         return bytes(operation_proto(operation, self._ledger).SerializeToString())
 
-    def _begin(self, asked: wire.CohortRequest) -> Operation:
+    def _begin(self, asked: CohortRequest) -> Operation:
         schema = load_schema(asked.schema_yaml)
         source = source_folder(asked, self._settings)
         table = asked.table_csv or table_text(source, schema, asked.table_path)
+        joined = None
+        people = _demographics(asked, source)
+        if people is not None:
+            joined = join_demographics(table, people, schema)
+            table, schema = joined.table, joined.schema
         read_table(table, schema)  # so that a wrong table is an error of the request, not of work that began
         payload: dict[str, Any] = {
             "source": str(source),
             # A table of a large cohort is megabytes: too much for a ledger row, nothing for the store.
             "table": self._store.put(table.encode(), media_type="text/csv").key,
-            "schema": schema.model_dump(mode="json"),
+            # What no demographics were sent for is no part of the cohort.
+            "schema": schema.model_copy(update={"demographics": None}).model_dump(mode="json"),
+            "demographics": joined.counts if joined else None,
             "rows_per_shard": self._settings.rows_per_shard,
             "display_name": asked.display_name,
         }
@@ -118,7 +126,14 @@ class Cohorts:
             )
 
 
-def source_folder(asked: wire.CohortRequest, settings: Settings) -> Path:
+def _demographics(asked: CohortRequest, source: Path) -> str | None:
+    """The text of the second table, if there is one."""
+    if asked.demographics_path:
+        return text_at(source, asked.demographics_path, "demographics_path")
+    return asked.demographics_csv or None
+
+
+def source_folder(asked: CohortRequest, settings: Settings) -> Path:
     """Where the files are: an upload, or a folder under one of the import roots with links resolved."""
     if asked.upload:
         folder = settings.uploads.resolve() / asked.upload

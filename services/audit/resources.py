@@ -69,11 +69,11 @@ def cohort_body(
 ) -> dict[str, Any]:
     """What the ledger keeps of a cohort: the Cohort message's fields. The manifest has the rest."""
     refused = manifest["refused"]
-    same = ("digest", "records", "patients", "attributes", "labels", "modality", "has_masks")
+    same = ("digest", "records", "patients", "attributes", "labels", "modality", "has_masks", "demographics")
     return {
         "name": name,
         "display_name": display_name,
-        **{key: manifest[key] for key in same},
+        **{key: manifest[key] for key in same if key in manifest},
         "refused": refused[:LISTED_REFUSALS],
         "refused_count": len(refused),
         "manifest_key": manifest_key,

@@ -1,6 +1,7 @@
-"""From request messages to the room's own dataclasses: every rule that a request must keep by itself, once.
+"""From request messages to the room's own dataclasses: every rule that an audit's request must keep by itself, once.
 
-Rules that need the cohort or the served models are checked in :mod:`services.audit.resolution`.
+Rules that need the cohort or the served models are checked in :mod:`services.audit.resolution`, those of a cohort's
+request in :mod:`services.audit.cohort.request`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2
-from evenhand.cohort.v1 import cohort_service_pb2
 from google.protobuf.json_format import MessageToDict
 
 from services.audit.pipeline import (
@@ -24,7 +24,7 @@ from services.audit.pipeline import (
     UseModel,
 )
 from services.errors import InvalidInput, OutOfRange
-from services.hosting.requests import body_digest, plain_text, request_id, resource_name
+from services.hosting.requests import body_digest, display_name, plain_text, request_id, resource_name
 from services.maths.imaging.degradation import ParameterError, ParameterRangeError, checked, preset
 
 MOST_PIPELINES = 32
@@ -45,25 +45,11 @@ class AuditRequest:
     body_digest: str
 
 
-@dataclass(frozen=True)
-class CohortRequest:
-    """CreateCohortRequest, checked. Exactly one of ``upload`` (its id) and ``folder`` is set."""
-
-    display_name: str
-    request_id: str
-    upload: str
-    folder: str
-    table_csv: str
-    table_path: str
-    schema_yaml: str
-    body_digest: str
-
-
 def audit_request(message: audit_service_pb2.CreateAuditRequest) -> AuditRequest:
     return AuditRequest(
         spec=audit_spec(message.spec),
         document=MessageToDict(message.spec, preserving_proto_field_name=True),
-        display_name=_display_name(message.display_name),
+        display_name=display_name(message.display_name),
         request_id=request_id(message.request_id),
         body_digest=body_digest(message),
     )
@@ -284,32 +270,3 @@ def _minimum(value: int, default: int, at: str) -> int:
     if value < 0:
         raise OutOfRange(f"must not be negative, got {value}; 0 means {default}", field=at)
     return value or default
-
-
-def _display_name(text: str) -> str:
-    if len(text) > 200:
-        raise InvalidInput("at most 200 characters", field="display_name")
-    return plain_text(text, "display_name")
-
-
-def cohort_request(message: cohort_service_pb2.CreateCohortRequest) -> CohortRequest:
-    source = message.WhichOneof("source")
-    if source is None or not getattr(message, source):
-        raise InvalidInput("name an upload or a folder on the server", field="upload", reason="SOURCE_MISSING")
-    if message.table_csv and message.table_path:
-        raise InvalidInput("give table_csv or table_path, not both", field="table_path", reason="TABLE_TWICE")
-    if not message.schema_yaml.strip():
-        raise InvalidInput(
-            "give schema.yaml's text or the name of a ready-made schema", field="schema_yaml", reason="SCHEMA_MISSING"
-        )
-    upload = resource_name(message.upload, "uploads", "upload") if source == "upload" else ""
-    return CohortRequest(
-        display_name=_display_name(message.display_name),
-        request_id=request_id(message.request_id),
-        upload=upload.removeprefix("uploads/"),
-        folder=plain_text(message.folder, "folder"),
-        table_csv=message.table_csv,
-        table_path=plain_text(message.table_path, "table_path"),
-        schema_yaml=message.schema_yaml,
-        body_digest=body_digest(message),
-    )

@@ -15,6 +15,7 @@ from services.maths.canonical import digest
 M = TypeVar("M", bound=Message)
 
 DEFAULT_PAGE, LARGEST_PAGE = 50, 500
+LONGEST_DISPLAY_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -51,6 +52,13 @@ def plain_text(text: str, at: str) -> str:
     if _CONTROL.search(text):
         raise InvalidInput("must be text without control characters", field=at, reason="CONTROL_CHARACTER")
     return text
+
+
+def display_name(text: str) -> str:
+    """What people call a thing: at most 200 characters."""
+    if len(text) > LONGEST_DISPLAY_NAME:
+        raise InvalidInput(f"at most {LONGEST_DISPLAY_NAME} characters", field="display_name")
+    return plain_text(text, "display_name")
 
 
 def resource_name(text: str, collection: str, at: str) -> str:

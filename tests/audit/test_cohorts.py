@@ -85,7 +85,35 @@ async def test_the_same_files_give_the_same_digest_from_an_upload_and_from_a_fol
     assert first.digest == second.digest
 
 
+PEOPLE = "who,race\np0,White\np0,White\np9,Black\n"
+WITH_RACE = f"{SCHEMA}demographics: {{patient: who, attributes: [{{name: race, column: race}}]}}\n"
+
+
+async def test_a_second_table_tells_more_of_the_patients_and_how_many_it_knew(world: World, cohorts: Cohorts) -> None:
+    (world.folder / "uploads" / "one" / "people.csv").write_text(PEOPLE)
+    cohort = await ingested(world, cohorts, request(schema_yaml=WITH_RACE, demographics_csv=PEOPLE))
+    sex, race = cohort.attributes
+    assert (sex.name, race.name) == ("sex", "race")
+    assert [(level.level, level.records) for level in race.levels] == [("White", 1)]
+    assert race.missing == 1
+    assert cohort.demographics == cohort_pb2.Demographics(matched=1, unmatched=1)
+    as_file = request(schema_yaml=WITH_RACE, demographics_path="people.csv", display_name="other")
+    assert (await ingested(world, cohorts, as_file)).digest == cohort.digest
+
+
+async def test_without_a_second_table_the_schemas_words_about_one_leave_no_trace(
+    world: World, cohorts: Cohorts
+) -> None:
+    plain = await ingested(world, cohorts, request())
+    prepared = await ingested(world, cohorts, request(schema_yaml=WITH_RACE))
+    assert prepared.digest == plain.digest
+    assert [attribute.name for attribute in prepared.attributes] == ["sex"]
+    assert not prepared.HasField("demographics")
+
+
 REFUSED = [
+    ({"schema_yaml": WITH_RACE, "demographics_path": "people.csv"}, NotFound, "TABLE_NOT_FOUND", "demographics_path"),
+    ({"demographics_csv": PEOPLE}, InvalidInput, "DEMOGRAPHICS_NOT_IN_SCHEMA", "schema_yaml.demographics"),
     ({"upload": "uploads/nobody"}, NotFound, "UPLOAD_NOT_FOUND", "upload"),
     ({"upload": "uploads/.."}, NotFound, "UPLOAD_NOT_FOUND", "upload"),
     ({"upload": "", "folder": "/etc"}, InvalidInput, "FOLDER_NOT_ALLOWED", "folder"),
@@ -96,7 +124,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "kind", "reason", "field"), REFUSED, ids=[row[2] for row in REFUSED])
+@pytest.mark.parametrize(("fields", "kind", "reason", "field"), REFUSED, ids=[f"{row[2]}-{row[3]}" for row in REFUSED])
 async def test_a_source_outside_the_allowed_folders_is_refused(
     cohorts: Cohorts, fields: dict[str, str], kind: type[ServiceError], reason: str, field: str
 ) -> None:

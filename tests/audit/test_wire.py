@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2
-from evenhand.cohort.v1 import cohort_service_pb2
 
 from services.audit import wire
 from services.audit.pipeline import Degrade, Sampling, UseModel
@@ -334,21 +333,3 @@ def test_the_body_digest_ignores_the_request_id_and_nothing_else() -> None:
     digests = [wire.audit_request(message).body_digest for message in (first, second, other)]
     assert first.request_id != second.request_id
     assert digests[0] == digests[1] != digests[2]
-
-
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        ({"schema_yaml": "chexpert"}, "upload"),
-        ({"folder": "/data", "schema_yaml": " "}, "schema_yaml"),
-        ({"folder": "/data", "schema_yaml": "x", "table_csv": "a", "table_path": "b"}, "table_path"),
-        ({"upload": "cohorts/x", "schema_yaml": "x"}, "upload"),
-        ({"upload": "uploads/x", "schema_yaml": "x", "display_name": "\x1b[2J"}, "display_name"),
-        ({"upload": "uploads/x", "schema_yaml": "x", "table_path": "a\0b"}, "table_path"),
-        ({"folder": "/data\0", "schema_yaml": "x"}, "folder"),
-    ],
-)
-def test_a_cohort_needs_one_source_one_table_and_a_schema(fields: dict[str, str], field: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        wire.cohort_request(cohort_service_pb2.CreateCohortRequest(**fields))  # type: ignore[arg-type]
-    assert caught.value.field == field

@@ -12,6 +12,7 @@ The manifest is a plain JSON object:
     labels           [{name, positives, negatives, missing}]
     refused          [{row, file, reason, message}], every row of the table that gave no record
     filtered         rows that the schema's ``keep`` left out
+    demographics     {matched, unmatched, conflicting} patients, only if a second table was joined
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import fnmatch
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,12 @@ def ingest(
     rows_per_shard: int = 256,
     workers: int = 2,
     limits: Limits | None = None,
+    demographics: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Decode every file that the table names, write the shards, and return the manifest.
 
     ``table_csv`` is the text of the table, or None to take the one in ``source`` that the schema's ``table`` names.
+    ``demographics`` are the counts of the join that made the table.
     ``on_progress`` gets {stage, rows_done, rows_total, rows_refused}. Doing it again writes the same objects again.
 
     Raises what :func:`read_table` raises, Cancelled within a second of ``cancelled()``, FailedPrecondition
@@ -77,12 +80,16 @@ def ingest(
     writer.finish()
     if cancelled():
         raise Cancelled("the ingest was cancelled")
-    return tally.manifest(writer.shards, rows_per_shard)
+    return tally.manifest(writer.shards, rows_per_shard, demographics)
 
 
 def table_text(source: Path, schema: CohortSchema, path: str = "") -> str:
     """The table at ``path`` in the source folder; without a path, the one that the schema's ``table`` names."""
-    name = path or _table_name(source, schema)
+    return text_at(source, path or _table_name(source, schema), "table_path")
+
+
+def text_at(source: Path, name: str, field: str) -> str:
+    """The text of the file ``name`` in the source folder, which ``field`` of the request speaks of."""
     try:
         return InFolder(source, name).read(_MOST_TABLE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,9 +97,7 @@ def table_text(source: Path, schema: CohortSchema, path: str = "") -> str:
     except TooLarge:
         raise
     except InvalidInput as error:
-        raise NotFound(
-            f"there is no file {name!r} in the source", field="table_path", reason="TABLE_NOT_FOUND"
-        ) from error
+        raise NotFound(f"there is no file {name!r} in the source", field=field, reason="TABLE_NOT_FOUND") from error
 
 
 def _table_name(source: Path, schema: CohortSchema) -> str:
@@ -199,7 +204,9 @@ class _Tally:
             "rows_refused": len(self._refused),
         }
 
-    def manifest(self, shards: list[ShardRef], rows_per_shard: int) -> dict[str, Any]:
+    def manifest(
+        self, shards: list[ShardRef], rows_per_shard: int, demographics: Mapping[str, int] | None
+    ) -> dict[str, Any]:
         refused = sorted(self._refused, key=lambda entry: int(entry["row"]))
         if not self._records:
             first = refused[0]
@@ -221,6 +228,7 @@ class _Tally:
             "labels": [self._label(label.name) for label in self._schema.labels],
             "refused": refused,
             "filtered": self._table.filtered,
+            **({} if demographics is None else {"demographics": dict(demographics)}),
         }
         return {**manifest, "digest": digest(manifest)}
 

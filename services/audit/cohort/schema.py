@@ -16,6 +16,9 @@ modality: CR                              # optional: instead of what the files 
 frame: middle                             # of multi-frame files: middle, first, or a number from 0
 slices: {which: range, start: 60, stop: 130, step: 10}   # of volumes: middle, largest-mask or range
 table: "*.csv"                            # optional: the table's name in the source folder, if none is sent
+demographics:                             # optional: a second table with a row per patient, left out if none is sent
+  patient: PATIENT
+  attributes: [{name: race, column: PRIMARY_RACE, levels: {White: ["White, non-Hispanic"]}, missing: [Unknown]}]
 """
 
 from __future__ import annotations
@@ -154,6 +157,18 @@ class AttributeSchema(_Part):
         return (f"under {shown[0]}", *between, f"{shown[-1]} and over")
 
 
+class DemographicsSchema(_Part):
+    """A second table: which of its columns has the patient's id, and what it says of patients."""
+
+    patient: Cell
+    attributes: tuple[AttributeSchema, ...] = Field(min_length=1)
+
+    def columns(self) -> dict[str, str]:
+        """As those of the whole schema."""
+        named = {f"attributes[{n}].column": attribute.column for n, attribute in enumerate(self.attributes)}
+        return {f"demographics.{field}": column for field, column in {"patient": self.patient.column, **named}.items()}
+
+
 class LabelSchema(_Part):
     """A label: which texts of a column mean 1, 0 and missing. Numbers compare as numbers ("1.0" is "1")."""
 
@@ -210,16 +225,20 @@ class CohortSchema(_Part):
     modality: str = Field(default="", pattern=r"^[A-Z0-9_]{0,16}$")
     frame: Literal["middle", "first"] | Annotated[int, Field(ge=0)] = "middle"
     slices: SliceSchema = SliceSchema()
+    demographics: DemographicsSchema | None = Field(default=None, exclude_if=lambda section: section is None)
 
     @model_validator(mode="after")
     def _names_once(self) -> CohortSchema:
         for what, names in (
-            ("attributes", [attribute.name for attribute in self.attributes]),
+            ("attributes", [attribute.name for attribute in self.attributes + self._demographic()]),
             ("labels", [label.name for label in self.labels]),
         ):
             if len(names) != len(set(names)):
                 raise ValueError(f"two {what} have the same name")
         return self
+
+    def _demographic(self) -> tuple[AttributeSchema, ...]:
+        return () if self.demographics is None else self.demographics.attributes
 
     def columns(self) -> dict[str, str]:
         """Every column that the table must have, by the field of the schema that names it."""

@@ -47,15 +47,15 @@ def read_table(text: str, schema: CohortSchema) -> Table:
     Raises InvalidInput (TABLE_MALFORMED, TABLE_EMPTY, COLUMN_NOT_FOUND, LEVEL_NOT_IN_SCHEMA), UnknownLabel for a label
     cell that means nothing, DuplicateRecord. Messages give row numbers, never the contents of cells.
     """
-    cells = list(_cells(text, schema))
-    kept = [(number, row) for number, row in cells if _is_kept(row, schema)]
+    found = list(cells(text, schema.columns()))
+    kept = [(number, row) for number, row in found if is_kept(row, schema)]
     if not kept:
         raise InvalidInput(
-            "no row of the table passes the schema's keep" if cells else "the table has no rows",
+            "no row of the table passes the schema's keep" if found else "the table has no rows",
             field="table",
             reason="TABLE_EMPTY",
         )
-    attributes = [_levels_of(attribute, kept) for attribute in schema.attributes]
+    attributes = [levels_of(attribute, kept) for attribute in schema.attributes]
     labels = [_labels_of(label, kept, schema.blank) for label in schema.labels]
     rows = [
         _row(number, row, schema, tuple(column[at] for column, _ in attributes), tuple(column[at] for column in labels))
@@ -63,47 +63,59 @@ def read_table(text: str, schema: CohortSchema) -> Table:
     ]
     _refuse_duplicates(rows, schema)
     levels = {attribute.name: names for attribute, (_, names) in zip(schema.attributes, attributes, strict=True)}
-    return Table(rows, levels, len(cells) - len(kept))
+    return Table(rows, levels, len(found) - len(kept))
 
 
-def _cells(text: str, schema: CohortSchema) -> Iterator[tuple[int, dict[str, str]]]:
-    """(row number, the cells of the columns that the schema speaks of)."""
+def read_rows(text: str, table: str = "table") -> Iterator[list[str]]:
+    """The names of the columns, then the cells of each row; empty lines are none.
+
+    Raises InvalidInput (TABLE_MALFORMED) whose field is ``table``, as those of the functions below.
+    """
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidInput(
-            f"line {line} has a NUL character; the table must be text", field="table", reason="TABLE_MALFORMED"
+            f"line {line} has a NUL character; the table must be text", field=table, reason="TABLE_MALFORMED"
         )
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-    number = 0
     try:
         header = [name.strip() for name in next(reader, [])]
-        places = {column: _place(header, column, field) for field, column in schema.columns().items()}
+        yield header
         for values in reader:
             if not values:
                 continue  # an empty line, such as the last one
-            number += 1
             if len(values) != len(header):
                 raise csv.Error(f"{len(values)} cells under {len(header)} columns")
-            yield number, {column: values[place] for column, place in places.items()}
+            yield values
     except csv.Error as error:
-        raise InvalidInput(f"line {reader.line_num}: {error}", field="table", reason="TABLE_MALFORMED") from error
+        raise InvalidInput(f"line {reader.line_num}: {error}", field=table, reason="TABLE_MALFORMED") from error
 
 
-def _place(header: list[str], column: str, field: str) -> int:
+def cells(text: str, columns: Mapping[str, str], table: str = "table") -> Iterator[tuple[int, dict[str, str]]]:
+    """(row number from 1, its cells by column), of the columns that a field of the schema names."""
+    rows = read_rows(text, table)
+    header = next(rows)
+    places = {column: _place(header, column, field, table) for field, column in columns.items()}
+    for number, values in enumerate(rows, start=1):
+        yield number, {column: values[place] for column, place in places.items()}
+
+
+def _place(header: list[str], column: str, field: str, table: str) -> int:
     if header.count(column) != 1:
         problem = "twice" if column in header else "not at all"
+        which = "the table has" if table == "table" else f"the {table} have"
         raise InvalidInput(
-            f"the table has the column {column!r} {problem}", field=f"schema_yaml.{field}", reason="COLUMN_NOT_FOUND"
+            f"{which} the column {column!r} {problem}", field=f"schema_yaml.{field}", reason="COLUMN_NOT_FOUND"
         )
     return header.index(column)
 
 
-def _is_kept(row: Mapping[str, str], schema: CohortSchema) -> bool:
+def is_kept(row: Mapping[str, str], schema: CohortSchema) -> bool:
+    """Whether the schema's ``keep`` leaves the row in."""
     return all(row[column].strip() in values for column, values in schema.keep.items())
 
 
-def _levels_of(
-    attribute: AttributeSchema, rows: list[tuple[int, dict[str, str]]]
+def levels_of(
+    attribute: AttributeSchema, rows: list[tuple[int, dict[str, str]]], table: str = "table"
 ) -> tuple[list[str | None], tuple[str, ...]]:
     """The level of each row, and the names of all levels in order."""
     texts = [row[attribute.column].strip() for _, row in rows]
@@ -125,7 +137,7 @@ def _levels_of(
     if strange or len(names) > _MOST_LEVELS:
         raise InvalidInput(
             f"column {attribute.column!r} must hold {expected}, or nothing{_in_rows(strange)}",
-            field=f"table.{attribute.column}",
+            field=f"{table}.{attribute.column}",
             reason="LEVEL_NOT_IN_SCHEMA",
         )
     return found, names

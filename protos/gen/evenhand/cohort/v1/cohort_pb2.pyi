@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Cohort(_message.Message):
-    __slots__ = ("name", "display_name", "digest", "records", "patients", "refused", "refused_count", "attributes", "labels", "modality", "manifest_key", "create_time", "has_masks")
+    __slots__ = ("name", "display_name", "digest", "records", "patients", "refused", "refused_count", "attributes", "labels", "modality", "manifest_key", "create_time", "has_masks", "demographics")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Cohort(_message.Message):
     MANIFEST_KEY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     HAS_MASKS_FIELD_NUMBER: _ClassVar[int]
+    DEMOGRAPHICS_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     digest: str
@@ -37,7 +38,18 @@ class Cohort(_message.Message):
     manifest_key: str
     create_time: _timestamp_pb2.Timestamp
     has_masks: bool
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., digest: _Optional[str] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ..., refused_count: _Optional[int] = ..., attributes: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., modality: _Optional[str] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., has_masks: _Optional[bool] = ...) -> None: ...
+    demographics: Demographics
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., digest: _Optional[str] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ..., refused_count: _Optional[int] = ..., attributes: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., modality: _Optional[str] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., has_masks: _Optional[bool] = ..., demographics: _Optional[_Union[Demographics, _Mapping]] = ...) -> None: ...
+
+class Demographics(_message.Message):
+    __slots__ = ("matched", "unmatched", "conflicting")
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    UNMATCHED_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTING_FIELD_NUMBER: _ClassVar[int]
+    matched: int
+    unmatched: int
+    conflicting: int
+    def __init__(self, matched: _Optional[int] = ..., unmatched: _Optional[int] = ..., conflicting: _Optional[int] = ...) -> None: ...
 
 class RefusedRow(_message.Message):
     __slots__ = ("row", "file", "reason", "message")

@@ -31,7 +31,7 @@ class UploadFilesResponse(_message.Message):
     def __init__(self, upload: _Optional[str] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class CreateCohortRequest(_message.Message):
-    __slots__ = ("display_name", "request_id", "upload", "folder", "table_csv", "table_path", "schema_yaml")
+    __slots__ = ("display_name", "request_id", "upload", "folder", "table_csv", "table_path", "schema_yaml", "demographics_csv", "demographics_path")
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,8 @@ class CreateCohortRequest(_message.Message):
     TABLE_CSV_FIELD_NUMBER: _ClassVar[int]
     TABLE_PATH_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_YAML_FIELD_NUMBER: _ClassVar[int]
+    DEMOGRAPHICS_CSV_FIELD_NUMBER: _ClassVar[int]
+    DEMOGRAPHICS_PATH_FIELD_NUMBER: _ClassVar[int]
     display_name: str
     request_id: str
     upload: str
@@ -46,7 +48,9 @@ class CreateCohortRequest(_message.Message):
     table_csv: str
     table_path: str
     schema_yaml: str
-    def __init__(self, display_name: _Optional[str] = ..., request_id: _Optional[str] = ..., upload: _Optional[str] = ..., folder: _Optional[str] = ..., table_csv: _Optional[str] = ..., table_path: _Optional[str] = ..., schema_yaml: _Optional[str] = ...) -> None: ...
+    demographics_csv: str
+    demographics_path: str
+    def __init__(self, display_name: _Optional[str] = ..., request_id: _Optional[str] = ..., upload: _Optional[str] = ..., folder: _Optional[str] = ..., table_csv: _Optional[str] = ..., table_path: _Optional[str] = ..., schema_yaml: _Optional[str] = ..., demographics_csv: _Optional[str] = ..., demographics_path: _Optional[str] = ...) -> None: ...
 
 class CreateCohortMetadata(_message.Message):
     __slots__ = ("stage", "rows_done", "rows_total", "rows_refused", "rows_per_s", "eta_s", "attempt", "cohort")
