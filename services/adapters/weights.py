@@ -138,6 +138,16 @@ class ThresholdSource(BaseModel):
     patients: int | None = Field(default=None, ge=0)
 
 
+class LearnedFrom(BaseModel):
+    """The file of a package that lists whom the model learned from: :mod:`services.adapters.learned`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    file: str = Field(pattern=r"^[a-z_]{1,40}\.json$")
+    sha256: str
+    patients: int = Field(ge=0)
+    """Training and validation patients of its own, without those of its base."""
+
+
 class ModelRecord(BaseModel):
     """One ``model.yaml``: what the model does, what it eats, and the digest of each of its files."""
 
@@ -164,6 +174,7 @@ class ModelRecord(BaseModel):
     thresholds: dict[str, float] = {}
     threshold_source: ThresholdSource | None = None
     training: dict[str, Any] = {}
+    learned_from: LearnedFrom | None = None
     licence: str
     scores: dict[str, float] = {}
     files: dict[str, str] = {}
@@ -199,7 +210,8 @@ class ModelRecord(BaseModel):
     @property
     def digest(self) -> str:
         """sha256 over everything that decides an answer: architecture, specs, labels, thresholds and file digests."""
-        described = self.model_dump(mode="json", exclude={"licence", "scores", "threshold_source", "training"})
+        apart = {"licence", "scores", "threshold_source", "training", "learned_from"}
+        described = self.model_dump(mode="json", exclude=apart)
         # What a model does not have is no part of its digest, so that new fields leave old models' digests alone.
         if self.diffusion is not None and self.diffusion.spacing == "trailing":
             del described["diffusion"]["spacing"]
@@ -302,23 +314,34 @@ class DirectoryRegistry:
             pass
         return folder
 
+    def learned_from(self, record: ModelRecord) -> bytes:
+        """The package's list of those whom it learned from, checked as weights are; empty where it has none."""
+        if record.learned_from is None:
+            return b""
+        folder = self._packages[record.name, record.version][1]
+        return _read(record, folder, record.learned_from.file, record.learned_from.sha256)
+
     @staticmethod
     def _checked(record: ModelRecord, folder: Path) -> Iterator[tuple[str, bytes]]:
         for filename, expected in record.files.items():
             _refuse_pickle(filename)
-            try:
-                data = (folder / filename).read_bytes()
-            except OSError as error:
-                raise FailedPrecondition(
-                    f"{record.name}/{record.version} lists {filename}, which is not there; "
-                    "copy the weights beside model.yaml",
-                    field=filename,
-                    reason="WEIGHTS_MISSING",
-                ) from error
-            if hashlib.sha256(data).hexdigest() != expected:
-                raise Internal(
-                    f"{filename} of {record.name}/{record.version} does not have the digest that model.yaml states",
-                    field=filename,
-                    reason="WEIGHTS_CORRUPT",
-                )
-            yield filename, data
+            yield filename, _read(record, folder, filename, expected)
+
+
+def _read(record: ModelRecord, folder: Path, filename: str, expected: str) -> bytes:
+    """One file of a package, whose sha256 is ``expected``."""
+    try:
+        data = (folder / filename).read_bytes()
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{record.name}/{record.version} lists {filename}, which is not there; copy it beside model.yaml",
+            field=filename,
+            reason="WEIGHTS_MISSING",
+        ) from error
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise Internal(
+            f"{filename} of {record.name}/{record.version} does not have the digest that model.yaml states",
+            field=filename,
+            reason="WEIGHTS_CORRUPT",
+        )
+    return data

@@ -17,6 +17,7 @@ from services.adapters.ledger import ChunkSpec, Ledger, Operation
 from services.adapters.object_store import ObjectStore
 from services.audit import wire
 from services.audit.chunks import REDUCE, ROWS
+from services.audit.overlap import Overlaps
 from services.audit.perceptual import Perceptual
 from services.audit.pipeline import AuditSpec, ResolvedAudit
 from services.audit.planning import Forecast, Planner
@@ -39,6 +40,7 @@ class Audits:
         self._settings = settings
         self._planner = Planner(store)
         self._perceptual = Perceptual(settings.lpips_weights)
+        self._overlaps = Overlaps(store, calls)
 
     async def create(self, data: bytes) -> bytes:
         """CreateAuditRequest → Operation. Operation and chunks are written in one transaction."""
@@ -62,6 +64,7 @@ class Audits:
         perceptual = await asyncio.to_thread(self._perceptual.digests, spec.quality_metrics)
         plan = resolve(spec, manifest, catalogue, batch_size=self._settings.batch_size, perceptual=perceptual)
         self._perceptual.check(plan)
+        await self._overlaps.check(plan, manifest, catalogue)
         forecast = await self._planner.forecast(plan, manifest)
         return replace(plan, warnings=(*plan.warnings, *forecast.warnings)), forecast
 

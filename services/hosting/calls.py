@@ -41,6 +41,10 @@ class ModelCalls(Protocol):
         """Every served version: model.yaml as plain data, with ``digest``, ``output_name`` and ``app``."""
         ...
 
+    async def learned_from(self, model: str, version: str) -> bytes:
+        """The file that lists whom a served version learned from (``services.adapters.learned``); empty for none."""
+        ...
+
     async def infer(
         self,
         model: str,
@@ -84,6 +88,9 @@ class LocalModelCalls:
     async def catalogue(self) -> list[dict[str, Any]]:
         return [{**model, "app": APP_OF_TASK[model["task"]]} for model in self._host.catalogue()]
 
+    async def learned_from(self, model: str, version: str) -> bytes:
+        return await asyncio.to_thread(self._host.learned_from, model, version)
+
     async def infer(
         self,
         model: str,
@@ -116,6 +123,9 @@ class RayModelCalls:
         self._app_of = {model["name"]: model["app"] for model in models}
         return models
 
+    async def learned_from(self, model: str, version: str) -> bytes:
+        return bytes(await self._call(await self._app(model), "learned_from", model, version))
+
     async def infer(
         self,
         model: str,
@@ -125,12 +135,8 @@ class RayModelCalls:
         batch: int,
         version: str = "",
     ) -> np.ndarray:
-        if model not in self._app_of:
-            await self.catalogue()
-        if model not in self._app_of:
-            raise NotFound(f"no model {model!r} is served", field="model", reason="MODEL_NOT_FOUND")
         asked = {**parameters, "batch": batch}
-        outputs = await self._call(self._app_of[model], "infer", model, version, {"image": images}, asked)
+        outputs = await self._call(await self._app(model), "infer", model, version, {"image": images}, asked)
         return np.asarray(next(iter(outputs.values())))
 
     async def degrade(
@@ -138,6 +144,13 @@ class RayModelCalls:
     ) -> np.ndarray:
         degraded = await self._call("reconstruction", "degrade", images, list(record_ids), seed, dict(parameters))
         return np.asarray(degraded)
+
+    async def _app(self, model: str) -> str:
+        if model not in self._app_of:
+            await self.catalogue()
+        if model not in self._app_of:
+            raise NotFound(f"no model {model!r} is served", field="model", reason="MODEL_NOT_FOUND")
+        return self._app_of[model]
 
     async def _call(self, app: str, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._patience_s

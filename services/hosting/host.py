@@ -40,20 +40,40 @@ class ModelHost:
         on_batch: OnBatch = lambda model, rows, padded, seconds: None,
     ) -> None:
         torch.set_num_threads(threads)
-        executor = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._records = [record for record in registry.models() if record.task in tasks]
-        self._runners = {_key(record): open_runner(record, registry, executor) for record in self._records}
-        self._batchers = {
-            _key(record): Batcher(
-                self._runners[_key(record)].run,
-                on_batch=lambda rows, padded, seconds, name=record.name: on_batch(name, rows, padded, seconds),  # type: ignore[misc]
-            )
-            for record in self._records
-        }
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._tasks = tasks
+        self._on_batch = on_batch
+        self._records: list[ModelRecord] = []
+        self._runners: dict[tuple[str, str], Runner] = {}
+        self._batchers: dict[tuple[str, str], Batcher] = {}
+        self.extend(registry)
 
-    async def warm_up(self) -> None:
-        """Run the smallest and the largest batch through every local network, so that no caller pays for first use."""
-        for record in self._records:
+    def extend(self, registry: DirectoryRegistry) -> list[ModelRecord]:
+        """Serve what the registry has and this host has not, all of it or nothing, and say what that is.
+
+        What was served stays as it was.
+        """
+        new = [record for record in registry.models() if record.task in self._tasks and not self._has(record)]
+        runners = {_key(record): open_runner(record, registry, self._executor) for record in new}
+        self._batchers |= {
+            key: Batcher(
+                runner.run,
+                on_batch=lambda rows, padded, seconds, name=key[0]: self._on_batch(name, rows, padded, seconds),  # type: ignore[misc]
+            )
+            for key, runner in runners.items()
+        }
+        self._runners |= runners
+        self._registry = registry
+        self._records = sorted([*self._records, *new], key=lambda record: (record.name, int(record.version)))
+        return new
+
+    def _has(self, record: ModelRecord) -> bool:
+        return _key(record) in self._runners
+
+    async def warm_up(self, records: Collection[ModelRecord] | None = None) -> None:
+        """Run the smallest and the largest batch through every local network (or those of ``records``), so that no
+        caller pays for first use."""
+        for record in self._records if records is None else records:
             if record.backend == "torch":
                 for size in (SIZES[0], SIZES[-1]):
                     spec = record.input
@@ -76,6 +96,10 @@ class ModelHost:
             for record in self._records
         ]
 
+    def serves(self, model: str, version: str = "") -> bool:
+        """Whether :meth:`find` has an answer."""
+        return any(record.name == model and version in ("", record.version) for record in self._records)
+
     def find(self, model: str, version: str = "") -> ModelRecord:
         """The served record; without a version, the highest."""
         matching = [r for r in self._records if r.name == model and version in ("", r.version)]
@@ -83,6 +107,10 @@ class ModelHost:
             wanted = f"{model!r} version {version}" if version else repr(model)
             raise NotFound(f"no model {wanted} is served here", field="model", reason="MODEL_NOT_FOUND")
         return matching[-1]
+
+    def learned_from(self, model: str, version: str) -> bytes:
+        """The file of a version's package that lists whom it learned from; empty where it has none."""
+        return self._registry.learned_from(self.find(model, version))
 
     async def infer(
         self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +14,20 @@ from evenhand.resources.v1 import image_pb2
 from services.adapters.decoder import Decoder
 from services.adapters.telemetry import open_telemetry
 from services.adapters.weights import DirectoryRegistry, ModelRecord
+from services.errors import ServiceError
 from services.hosting.envelope import Reply, seal
 from services.hosting.host import ModelHost
 from services.hosting.images import answer_image
 from services.hosting.nearby import NearbyListener
 from services.hosting.settings import HostSettings
+
+LOOK_EVERY_S = 2.0
+log = logging.getLogger(__name__)
+
+
+def packages_in(roots: Sequence[Path]) -> frozenset[Path]:
+    """The folders of the registries that have a model.yaml."""
+    return frozenset(path.parent for root in roots for path in root.glob("*/*/model.yaml"))
 
 
 def open_host(settings: HostSettings, tasks: Collection[str], *, app: str) -> ModelHost:
@@ -33,11 +45,36 @@ class HostReplica:
 
     async def open(self, settings: HostSettings, tasks: Collection[str], *, app: str) -> None:
         """Load every model of ``tasks`` once, warm them up, and listen for neighbours."""
+        self._roots = settings.registries
+        self._packages = packages_in(self._roots)
+        self._looking = asyncio.Lock()
         self.host = open_host(settings, tasks, app=app)
         await self.host.warm_up()
         self._decoder = Decoder(workers=1)
         self._nearby = NearbyListener(self.host, app)
         await self._nearby.start()
+        self._watch = asyncio.create_task(self._look_for_new())
+
+    async def _look_for_new(self) -> None:
+        """Serve packages that appear in the registries, such as a training's, as long as the replica lives."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Serve the packages that appeared since the last look. Where one is unreadable, nothing changes."""
+        async with self._looking:
+            found = await asyncio.to_thread(packages_in, self._roots)
+            if found <= self._packages:
+                return
+            self._packages |= found
+            try:
+                new = self.host.extend(await asyncio.to_thread(DirectoryRegistry, self._roots))
+                await self.host.warm_up(new)
+            except ServiceError as error:
+                log.error("new packages in the registries are not served: %s", error.message)
+            else:
+                log.info("now served: %s", ", ".join(f"{record.name}/{record.version}" for record in new))
 
     async def catalogue(self) -> Reply:
         async def answer() -> list[dict[str, Any]]:
@@ -45,10 +82,18 @@ class HostReplica:
 
         return await seal(answer())
 
+    async def learned_from(self, model: str, version: str) -> Reply:
+        return await seal(asyncio.to_thread(self.host.learned_from, model, version))
+
     async def infer(
         self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
     ) -> Reply:
-        return await seal(self.host.infer(model, version, inputs, parameters))
+        async def answer() -> dict[str, np.ndarray]:
+            if not self.host.serves(model, version):  # another replica may have seen its package first
+                await self.look()
+            return await self.host.infer(model, version, inputs, parameters)
+
+        return await seal(answer())
 
     async def answer_one(
         self,

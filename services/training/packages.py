@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -30,10 +31,12 @@ def describe(
     thresholds: Mapping[str, float],
     scores: Mapping[str, float],
     lineage: Mapping[str, Any] | None = None,
+    learned_from: Mapping[str, Any] | None = None,
 ) -> ModelRecord:
     """The ``model.yaml`` of a package; checked by the same class that the hosts read it with.
 
-    ``lineage`` is what its ``training`` says beside the recipe, the patients and the seed.
+    ``lineage`` is what its ``training`` says beside the recipe, the patients and the seed. ``learned_from`` are the
+    fields of its LearnedFrom.
     """
     gives_images = recipe.task in ("reconstruction", "segmentation")
     return ModelRecord.model_validate(
@@ -61,6 +64,7 @@ def describe(
                 "seed": seed,
                 **(lineage or {}),
             },
+            "learned_from": dict(learned_from) if learned_from else None,
             "licence": LICENCE,
             "scores": {name: round(value, 4) for name, value in scores.items()},
             "files": {WEIGHTS: hashlib.sha256(weights).hexdigest()},
@@ -81,11 +85,17 @@ def weights_bytes(state: Mapping[str, torch.Tensor], *, half: bool = False) -> b
     )
 
 
-def write_package(registry: Path, record: ModelRecord, weights: bytes) -> Path:
-    """Write ``registry/<name>/<version>/``; ``model.yaml`` last and by rename, so that nobody reads half a package."""
+def write_package(
+    registry: Path, record: ModelRecord, weights: bytes, others: Mapping[str, bytes] = MappingProxyType({})
+) -> Path:
+    """Write ``registry/<name>/<version>/``; ``model.yaml`` last and by rename, so that nobody reads half a package.
+
+    ``others`` are files beside the weights, by name.
+    """
     folder = registry / record.name / record.version
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(weights)
+    for filename, data in {WEIGHTS: weights, **others}.items():
+        (folder / filename).write_bytes(data)
     draft = folder / "model.yaml.draft"
     draft.write_text(yaml.safe_dump(_plain(record), sort_keys=False, allow_unicode=True), "utf-8")
     draft.replace(folder / "model.yaml")

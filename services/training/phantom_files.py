@@ -14,6 +14,7 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEn
 
 from services.maths.phantoms import LABELS, PhantomRecord, draw_records
 from services.maths.phantoms.cardiac import BMI_CUTS
-from services.maths.phantoms.worlds import RACES, Kind
+from services.maths.phantoms.worlds import RACES, Kind, patient_name
 
 FULL_SCALE = 65535
 _FIELD_OF_VIEW_MM: Mapping[Kind, float] = {"chest": 350.0, "brain": 240.0, "pelvis": 430.0, "cardiac": 360.0}
@@ -50,7 +51,8 @@ def write_phantoms(
     images.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for patient in range(patients):
-        drawn = draw_records(kind, world, patient, seed)
+        named = {"patient_id": patient_name(kind, seed, patient)}  # whoever another seed draws is somebody else
+        drawn = [replace(record, row=record.row | named) for record in draw_records(kind, world, patient, seed)]
         rows.extend(_write_images(kind, record, f"{world}/{seed}", images) | record.row for record in drawn)
         on_patient()
     table = pd.DataFrame(rows)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from services.adapters.weights import DirectoryRegistry
-from services.errors import OutOfRange
+from services.errors import OutOfRange, ServiceError
 from services.hosting.calls import LocalModelCalls
 from services.hosting.host import ModelHost, finish
 from services.maths.networks import build_network
@@ -97,3 +97,22 @@ async def test_local_calls_name_the_application_of_each_model(tmp_path: Path) ->
         "classifier": "classifiers",
     }
     np.testing.assert_allclose(await calls.infer("affine", images(5), batch=4), 0.5 * images(5) + 0.25, atol=1e-6)
+
+
+async def test_a_version_that_appears_is_served_beside_what_was_there_or_not_at_all(tmp_path: Path) -> None:
+    write_package(tmp_path)
+    host = ModelHost(DirectoryRegistry([tmp_path]), TASKS)
+    first = host.find("affine")
+    for version in ("10", "2"):
+        write_package(tmp_path, version=version)
+    assert not host.serves("affine", "2")
+    assert [record.version for record in host.extend(DirectoryRegistry([tmp_path]))] == ["2", "10"]
+    assert host.find("affine", "1") is first
+    assert host.find("affine").version == "10"
+    answer = await host.infer("affine", "2", {"image": images(1)}, {})
+    np.testing.assert_allclose(answer["image"], images(1) * 0.5 + 0.25, atol=1e-6)
+    write_package(tmp_path, version="11")
+    write_package(tmp_path, version="12", family="unet")  # its weights are not those of a U-Net
+    with pytest.raises(ServiceError):
+        host.extend(DirectoryRegistry([tmp_path]))
+    assert [entry["version"] for entry in host.catalogue()] == ["1", "2", "10"]

@@ -95,6 +95,11 @@ def patient_stream(kind: str, seed: int, patient: int, stage: int = 0) -> np.ran
     return np.random.Generator(np.random.Philox(key))
 
 
+def patient_name(kind: str, seed: int, index: int) -> str:
+    """Who a drawn patient is: the same name in every world, another under every other seed, as the patients are."""
+    return f"{kind}-{seed}-{index:05d}"
+
+
 def draw_patient(kind: str, index: int, rng: np.random.Generator) -> Patient:
     """Attributes of patient ``index`` from the head of their stream. 1 to 4 images each, 2.5 on average."""
     race = str(rng.choice(RACES, p=_RACE_SHARES))

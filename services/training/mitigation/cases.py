@@ -18,7 +18,7 @@ from services.maths.fairness.groups import Grouping, intersect
 from services.maths.imaging.degradation import degrade
 from services.maths.mitigation.attributes import NOT_RECORDED, Missing, trainable
 from services.maths.phantoms import draw_records
-from services.maths.phantoms.worlds import Kind
+from services.maths.phantoms.worlds import Kind, patient_name
 from services.maths.pixels import PixelSpec, to_model
 from services.training.examples import DRAWN_AT, HELD_OUT, TRAINING
 from services.training.mitigation.people import phantom_attributes, phantom_seed
@@ -113,14 +113,15 @@ def phantom_images(
     for role, count in patients.items():
         for index in range(count):
             check()
-            records = list(draw_records(kind, world, index, phantom_seed(seed, role), DRAWN_AT))
+            drawn = phantom_seed(seed, role)
+            records = list(draw_records(kind, world, index, drawn, DRAWN_AT))
             images.append(to_model(np.stack([record.image for record in records]), spec))
-            rows += [_phantom_row(record.row, role) for record in records]
+            rows += [_phantom_row(record.row, role, patient_name(kind, drawn, index)) for record in records]
     return pd.DataFrame(rows), np.concatenate(images)
 
 
-def _phantom_row(row: Mapping[str, Any], role: int) -> dict[str, Any]:
-    names = {name: f"{role}-{row[name]}" for name in ("record_id", "patient_id")}
+def _phantom_row(row: Mapping[str, Any], role: int, patient: str) -> dict[str, Any]:
+    names = {"record_id": f"{role}-{row['record_id']}", "patient_id": patient}
     return {**names, "role": role, **phantom_attributes(row), **{f"label_{name}": value for name, value in row.items()}}
 
 

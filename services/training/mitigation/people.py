@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from services.adapters.object_store import ObjectStore
 from services.errors import FailedPrecondition
 from services.maths.phantoms import LABELS
-from services.maths.phantoms.worlds import Kind, draw_patient, patient_stream
+from services.maths.phantoms.worlds import Kind, draw_patient, patient_name, patient_stream
 from services.training.examples import HELD_OUT, TRAINING, VALIDATION
 
 ROLES = (TRAINING, VALIDATION, HELD_OUT)
@@ -55,11 +55,11 @@ def phantom_people(kind: Kind, patients: Mapping[int, int], seed: int) -> pd.Dat
     rows = []
     for role, count in patients.items():
         for index in range(count):
-            who = draw_patient(kind, index, patient_stream(kind, phantom_seed(seed, role), index))
+            drawn = phantom_seed(seed, role)
+            who = draw_patient(kind, index, patient_stream(kind, drawn, index))
             attributes = phantom_attributes({"sex": who.sex, "age": who.age, "race": who.race})
-            rows.append(
-                {"record_id": who.patient_id, "patient_id": f"{role}-{who.patient_id}", "role": role} | attributes
-            )
+            name = patient_name(kind, drawn, index)
+            rows.append({"record_id": who.patient_id, "patient_id": name, "role": role} | attributes)
     return pd.DataFrame(rows).assign(**{f"label_{label}": None for label in LABELS[kind]})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from services.adapters.learned import read_learned
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore, open_object_store
 from services.adapters.weights import DirectoryRegistry, ModelRecord
@@ -59,7 +60,7 @@ def resolve(asked: Asked, run: Run, ledger: Ledger, settings: Settings) -> Tunin
         _pin(base),
         _pin(predictor),
         replace(asked.mitigation, labels=_labels(asked, predictor, found.labels)),
-        _apart(asked, found, ledger, store),
+        _apart(asked, found, registry.learned_from(base), ledger, store),
         settings.store,
         tuple(map(str, roots)),
     )
@@ -179,16 +180,21 @@ def _labels(asked: Asked, predictor: ModelRecord, known: tuple[str, ...]) -> tup
     return chosen
 
 
-def _apart(asked: Asked, found: Found, ledger: Ledger, store: ObjectStore) -> Source:
-    """The source, once nobody who is learned from is in the cohort of the audit."""
+def _apart(asked: Asked, found: Found, base: bytes, ledger: Ledger, store: ObjectStore) -> Source:
+    """The source, once nobody who is learned from, or whom the base learned from, is in the cohort of the audit.
+
+    ``base`` is the file of the base's package that lists them.
+    """
     if not asked.audit_cohort:
         return found.source
     _, manifest = _manifest(ledger, store, asked.audit_cohort, "data.audit_cohort")
-    shared = learned_patients(found.people) & cohort_patients(store, manifest)
+    audited = cohort_patients(store, manifest)
+    shared = learned_patients(found.people) & audited
+    shared.update(*(one.shared(audited) for one in read_learned(base)))
     if shared:
         raise FailedPrecondition(
-            f"{len(shared)} patients of the training and validation data are in {asked.audit_cohort}; "
-            "an audit of people whom a model has learned from flatters it",
+            f"{len(shared)} patients of the training and validation data, of the base's too, are in "
+            f"{asked.audit_cohort}; an audit of people whom a model has learned from flatters it",
             field="data.audit_cohort",
             reason="COHORTS_OVERLAP",
             details={"patients": str(len(shared))},

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from services.adapters.ledger import open_ledger
+from services.adapters.object_store import open_object_store
 from services.training import runs
 from services.training.settings import Settings
 from services.training.trainings import Trainings
 from services.training.zoo import ZOO
+from tests.audit.cohorts import put_cohort
 from tests.training.room import Room
 
 
@@ -40,3 +42,12 @@ def asked():
         } | changes
 
     return fields
+
+
+@pytest.fixture
+def put(room):
+    def put(name, rows):
+        levels = {"sex": ["Female", "Male"], "race": ["White", "Black", "Asian", "Other"]}
+        put_cohort(room.ledger, open_object_store(room.settings.store), name, rows, levels=levels, rows_per_shard=16)
+
+    return put

@@ -9,45 +9,17 @@ import torch
 from services.adapters.object_store import open_object_store
 from services.adapters.weights import DirectoryRegistry
 from services.errors import FailedPrecondition, InvalidInput
-from services.hosting.shards import Record
 from services.maths.fairness.groups import Grouping
-from services.maths.phantoms import LABELS, draw_records
+from services.maths.phantoms import draw_records
 from services.training.examples import HELD_OUT, TRAINING, VALIDATION
 from services.training.mitigation.cases import attribute_groupings
 from services.training.mitigation.gathering import gather
 from services.training.mitigation.people import cohort_people, read_manifest
 from services.training.runs import run_from_dict
 from services.training.zoo import ZOO
-from tests.audit.cohorts import put_cohort
+from tests.training.mitigation.cohorts import records
 
 torch.set_num_threads(1)
-
-SPLITS = {TRAINING: "train", VALIDATION: "validation", HELD_OUT: "test"}
-
-
-def records(patients, *, splits=("train", "train", "validation", "test"), attributes=None):
-    """Chest phantoms of patients by number; the split of each in turn. ``attributes`` changes a row's."""
-    for place, patient in enumerate(patients):
-        for drawn in draw_records("chest", "planted", patient, 3, 64):
-            known = {"sex": drawn.row["sex"], "race": drawn.row["race"]}
-            yield Record(
-                drawn.row["record_id"],
-                drawn.row["patient_id"],
-                drawn.image,
-                None,
-                {**known, **(attributes(drawn.row) if attributes else {})},
-                {label: drawn.row[label] for label in LABELS["chest"]},
-                splits[place % len(splits)] if splits else None,
-            )
-
-
-@pytest.fixture
-def put(room):
-    def put(name, rows):
-        levels = {"sex": ["Female", "Male"], "race": ["White", "Black", "Asian", "Other"]}
-        put_cohort(room.ledger, open_object_store(room.settings.store), name, rows, levels=levels, rows_per_shard=16)
-
-    return put
 
 
 def people_of(room, name, **arguments):
