@@ -18,6 +18,7 @@ from services.gateway.metrics import LedgerMetrics
 from services.gateway.open_inference import OpenInference
 from services.gateway.readiness import Readiness
 from services.gateway.resources.artifacts import Artifacts
+from services.gateway.resources.cards import Cards
 from services.gateway.resources.models import Models
 from services.gateway.resources.operations import Operations
 from services.gateway.resources.uploads import Uploads, uploads_in_use
@@ -56,7 +57,7 @@ def open_edge(
     return Edge(
         settings=settings,
         guard=Guard(keys, telemetry, timeout_s=settings.call_timeout_s),
-        api=Api(backends, admission, Models(catalogue), operations),
+        api=Api(backends, admission, Models(catalogue, Cards(ledger, store)), operations),
         protocol=OpenInference(catalogue, backends, admission, telemetry, max_elements=settings.max_elements),
         artifacts=Artifacts(ledger, store),
         uploads=Uploads(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evenhand.audit.v1 import audit_service_pb2
+from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.classification.v1 import classification_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from evenhand.generation.v1 import generation_service_pb2
@@ -18,6 +18,7 @@ from google.api import annotations_pb2, http_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from services.hosting.requests import parsed
@@ -139,7 +140,40 @@ def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
         default_steps=entry.get("default_steps", diffusion.get("default_steps", 0)),
         prompt_tokens=entry.get("prompt_tokens") or 0,
         base=f"models/{entry['base']['name']}" if entry.get("base") else "",
+        degradation=_degradation(entry),
+        lineage=_lineage(entry),
     )
+
+
+def _degradation(entry: Mapping[str, Any]) -> audit_pb2.Degradation | None:
+    if not entry.get("degradation"):
+        return None
+    return ParseDict(entry["degradation"], audit_pb2.Degradation(), ignore_unknown_fields=True)
+
+
+def _lineage(entry: Mapping[str, Any]) -> model_pb2.Lineage | None:
+    """Of ``model.yaml``'s ``training``; None for a model that goes on from no other."""
+    training = entry.get("training") or {}
+    if not training.get("base"):
+        return None
+    term, data = training.get("mitigation") or {}, training.get("data") or {}
+    return model_pb2.Lineage(
+        base=_pinned(training["base"]),
+        base_digest=training["base"]["digest"],
+        method=term.get("method", ""),
+        attributes=term.get("attributes") or (),
+        weight=term.get("lambda", 0.0),
+        predictor=_pinned(training["predictor"]) if training.get("predictor") else "",
+        cohort=data.get("cohort", ""),
+        world=data.get("world", ""),
+        data_digest=data.get("digest", ""),
+        learned_patients=(entry.get("learned_from") or {}).get("patients", 0),
+        chosen=bool((training.get("selection") or {}).get("chosen")),
+    )
+
+
+def _pinned(model: Mapping[str, Any]) -> str:
+    return f"models/{model['name']}@{model['version']}"
 
 
 def _condition(entry: Mapping[str, Any]) -> model_pb2.Condition:

@@ -1,7 +1,8 @@
-"""ModelService out of the catalogue."""
+"""ModelService out of the catalogue, and out of the audits that judged a model."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 
@@ -11,6 +12,7 @@ from evenhand.resources.v1 import model_service_pb2 as pb
 from services.errors import PageTokenMismatch
 from services.gateway.calls import Call
 from services.gateway.catalogue import Catalogue
+from services.gateway.resources.cards import Cards
 from services.gateway.wire import model_message
 from services.hosting.requests import page_size
 
@@ -20,13 +22,18 @@ _TOKEN_PREFIX = "models/"
 class Models:
     """The handlers, by method name."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, cards: Cards) -> None:
         self._catalogue = catalogue
+        self._cards = cards
 
     async def GetModel(self, request: pb.GetModelRequest, call: Call) -> model_pb2.Model:
-        """The highest version of a model."""
-        served = await self._catalogue.find(request.name.removeprefix("models/"))
-        return model_message(served.entry)
+        """The named version of a model, or the highest; with its audits if the whole view is asked for."""
+        name, _, version = request.name.removeprefix("models/").partition("@")
+        served = await self._catalogue.find(name, version)
+        model = model_message(served.entry)
+        if request.view == pb.MODEL_VIEW_FULL:
+            model.audits.extend(await asyncio.to_thread(self._cards.audits_of, served.name, model.digest))
+        return model
 
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         """The highest version of each model, ordered by name. A token names the last model of the page before."""

@@ -1,3 +1,7 @@
+import datetime
+
+from evenhand.audit.v1 import audit_pb2 as _audit_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -31,7 +35,7 @@ TASK_SUPER_RESOLUTION: Task
 TASK_IMAGE_EMBEDDING: Task
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores", "conditions", "factor", "mask_labels", "mask_phases", "prediction", "samplers", "guidable", "prompt_tokens", "base", "default_guidance_scale", "default_steps")
+    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores", "conditions", "factor", "mask_labels", "mask_phases", "prediction", "samplers", "guidable", "prompt_tokens", "base", "default_guidance_scale", "default_steps", "degradation", "lineage", "audits")
     class ThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +74,9 @@ class Model(_message.Message):
     BASE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADATION_FIELD_NUMBER: _ClassVar[int]
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    AUDITS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     task: Task
@@ -94,7 +101,82 @@ class Model(_message.Message):
     base: str
     default_guidance_scale: float
     default_steps: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., factor: _Optional[int] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_phases: _Optional[_Iterable[str]] = ..., prediction: _Optional[str] = ..., samplers: _Optional[_Iterable[str]] = ..., guidable: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., base: _Optional[str] = ..., default_guidance_scale: _Optional[float] = ..., default_steps: _Optional[int] = ...) -> None: ...
+    degradation: _audit_pb2.Degradation
+    lineage: Lineage
+    audits: _containers.RepeatedCompositeFieldContainer[ModelAudit]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., factor: _Optional[int] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_phases: _Optional[_Iterable[str]] = ..., prediction: _Optional[str] = ..., samplers: _Optional[_Iterable[str]] = ..., guidable: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., base: _Optional[str] = ..., default_guidance_scale: _Optional[float] = ..., default_steps: _Optional[int] = ..., degradation: _Optional[_Union[_audit_pb2.Degradation, _Mapping]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., audits: _Optional[_Iterable[_Union[ModelAudit, _Mapping]]] = ...) -> None: ...
+
+class Lineage(_message.Message):
+    __slots__ = ("base", "base_digest", "method", "attributes", "weight", "predictor", "cohort", "world", "data_digest", "learned_patients", "chosen")
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PREDICTOR_FIELD_NUMBER: _ClassVar[int]
+    COHORT_FIELD_NUMBER: _ClassVar[int]
+    WORLD_FIELD_NUMBER: _ClassVar[int]
+    DATA_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_PATIENTS_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    base: str
+    base_digest: str
+    method: str
+    attributes: _containers.RepeatedScalarFieldContainer[str]
+    weight: float
+    predictor: str
+    cohort: str
+    world: str
+    data_digest: str
+    learned_patients: int
+    chosen: bool
+    def __init__(self, base: _Optional[str] = ..., base_digest: _Optional[str] = ..., method: _Optional[str] = ..., attributes: _Optional[_Iterable[str]] = ..., weight: _Optional[float] = ..., predictor: _Optional[str] = ..., cohort: _Optional[str] = ..., world: _Optional[str] = ..., data_digest: _Optional[str] = ..., learned_patients: _Optional[int] = ..., chosen: _Optional[bool] = ...) -> None: ...
+
+class ModelAudit(_message.Message):
+    __slots__ = ("audit", "display_name", "cohort", "patients", "create_time", "report", "pipelines", "changes")
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    COHORT_FIELD_NUMBER: _ClassVar[int]
+    PATIENTS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    PIPELINES_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    audit: str
+    display_name: str
+    cohort: str
+    patients: int
+    create_time: _timestamp_pb2.Timestamp
+    report: str
+    pipelines: _containers.RepeatedScalarFieldContainer[str]
+    changes: _containers.RepeatedCompositeFieldContainer[AuditedChange]
+    def __init__(self, audit: _Optional[str] = ..., display_name: _Optional[str] = ..., cohort: _Optional[str] = ..., patients: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., report: _Optional[str] = ..., pipelines: _Optional[_Iterable[str]] = ..., changes: _Optional[_Iterable[_Union[AuditedChange, _Mapping]]] = ...) -> None: ...
+
+class AuditedChange(_message.Message):
+    __slots__ = ("baseline", "candidate", "metric", "attribute", "labels", "before", "after", "change", "ci_low", "ci_high", "found")
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    CI_LOW_FIELD_NUMBER: _ClassVar[int]
+    CI_HIGH_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    baseline: str
+    candidate: str
+    metric: str
+    attribute: str
+    labels: int
+    before: float
+    after: float
+    change: float
+    ci_low: float
+    ci_high: float
+    found: int
+    def __init__(self, baseline: _Optional[str] = ..., candidate: _Optional[str] = ..., metric: _Optional[str] = ..., attribute: _Optional[str] = ..., labels: _Optional[int] = ..., before: _Optional[float] = ..., after: _Optional[float] = ..., change: _Optional[float] = ..., ci_low: _Optional[float] = ..., ci_high: _Optional[float] = ..., found: _Optional[int] = ...) -> None: ...
 
 class Condition(_message.Message):
     __slots__ = ("name", "levels", "low", "high", "optional")

@@ -26,7 +26,7 @@ from evenhand.resources.v1 import model_pb2 as evenhand_dot_resources_dot_v1_dot
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)evenhand/resources/v1/model_service.proto\x12\x15\x65venhand.resources.v1\x1a!evenhand/resources/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.evenhand.resources.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xfa\x01\n\x0cModelService\x12p\n\x08GetModel\x12&.evenhand.resources.v1.GetModelRequest\x1a\x1c.evenhand.resources.v1.Model\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=models/*}\x12x\n\nListModels\x12(.evenhand.resources.v1.ListModelsRequest\x1a).evenhand.resources.v1.ListModelsResponse\"\x15\x90\x02\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)evenhand/resources/v1/model_service.proto\x12\x15\x65venhand.resources.v1\x1a!evenhand/resources/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"O\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x04view\x18\x02 \x01(\x0e\x32 .evenhand.resources.v1.ModelView\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.evenhand.resources.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*R\n\tModelView\x12\x1a\n\x16MODEL_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_VIEW_BASIC\x10\x01\x12\x13\n\x0fMODEL_VIEW_FULL\x10\x02\x32\xfa\x01\n\x0cModelService\x12p\n\x08GetModel\x12&.evenhand.resources.v1.GetModelRequest\x1a\x1c.evenhand.resources.v1.Model\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=models/*}\x12x\n\nListModels\x12(.evenhand.resources.v1.ListModelsRequest\x1a).evenhand.resources.v1.ListModelsResponse\"\x15\x90\x02\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001\202\323\344\223\002\025\022\023/v1/{name=models/*}'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001\202\323\344\223\002\014\022\n/v1/models'
+  _globals['_MODELVIEW']._serialized_start=367
+  _globals['_MODELVIEW']._serialized_end=449
   _globals['_GETMODELREQUEST']._serialized_start=133
-  _globals['_GETMODELREQUEST']._serialized_end=164
-  _globals['_LISTMODELSREQUEST']._serialized_start=166
-  _globals['_LISTMODELSREQUEST']._serialized_end=224
-  _globals['_LISTMODELSRESPONSE']._serialized_start=226
-  _globals['_LISTMODELSRESPONSE']._serialized_end=317
-  _globals['_MODELSERVICE']._serialized_start=320
-  _globals['_MODELSERVICE']._serialized_end=570
+  _globals['_GETMODELREQUEST']._serialized_end=212
+  _globals['_LISTMODELSREQUEST']._serialized_start=214
+  _globals['_LISTMODELSREQUEST']._serialized_end=272
+  _globals['_LISTMODELSRESPONSE']._serialized_start=274
+  _globals['_LISTMODELSRESPONSE']._serialized_end=365
+  _globals['_MODELSERVICE']._serialized_start=452
+  _globals['_MODELSERVICE']._serialized_end=702
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 from evenhand.resources.v1 import model_pb2 as _model_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -8,11 +9,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ModelView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODEL_VIEW_UNSPECIFIED: _ClassVar[ModelView]
+    MODEL_VIEW_BASIC: _ClassVar[ModelView]
+    MODEL_VIEW_FULL: _ClassVar[ModelView]
+MODEL_VIEW_UNSPECIFIED: ModelView
+MODEL_VIEW_BASIC: ModelView
+MODEL_VIEW_FULL: ModelView
+
 class GetModelRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "view")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    view: ModelView
+    def __init__(self, name: _Optional[str] = ..., view: _Optional[_Union[ModelView, str]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
