@@ -82,8 +82,9 @@ class ModelCalls:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    def get(self, name: str) -> Flow[model_pb2.Model]:
-        request = model_service_pb2.GetModelRequest(name=resource_name("models", name))
+    def get(self, name: str, *, audits: bool = False) -> Flow[model_pb2.Model]:
+        view = model_service_pb2.MODEL_VIEW_FULL if audits else model_service_pb2.MODEL_VIEW_BASIC
+        request = model_service_pb2.GetModelRequest(name=resource_name("models", name), view=view)
         return self._caller.unary(f"{SERVICE}/GetModel", request, model_pb2.Model)
 
     def listing(self, limit: int | None) -> Flow[list[model_pb2.Model]]:
@@ -179,6 +180,8 @@ class ModelState:
             "default_guidance": proto.default_guidance_scale or None,
             "prompt_tokens": proto.prompt_tokens or None,
             "base": proto.base,
+            "lineage": api_json(proto.lineage) if proto.HasField("lineage") else {},
+            "audits": [audit.audit for audit in proto.audits],
             "thresholds": dict(proto.thresholds),
             "scores": dict(proto.scores),
             "backend": proto.backend,
@@ -235,9 +238,13 @@ class Models:
     def __getitem__(self, name: str) -> ModelHandle:
         return ModelHandle(self._client, name)
 
-    def get(self, name: str) -> ModelState:
-        """One model. NotFound if it is not served."""
-        return ModelState(self._client.run(self.calls.get(name)))
+    def get(self, name: str, *, audits: bool = False) -> ModelState:
+        """One model, "xray-unet" or "xray-unet@2". NotFound if it is not served.
+
+        With ``audits`` also the finished audits that judged this version, with what changed from before to after
+        (:func:`evenhand.before_after.changes_table`).
+        """
+        return ModelState(self._client.run(self.calls.get(name, audits=audits)))
 
     def list(self, limit: int | None = None) -> Listing[ModelState]:
         """Served models in order of their names."""
@@ -254,9 +261,9 @@ class AsyncModels:
     def __getitem__(self, name: str) -> AsyncModelHandle:
         return AsyncModelHandle(self._client, name)
 
-    async def get(self, name: str) -> ModelState:
-        """One model. NotFound if it is not served."""
-        return ModelState(await self._client.run(self.calls.get(name)))
+    async def get(self, name: str, *, audits: bool = False) -> ModelState:
+        """One model; see :meth:`Models.get`."""
+        return ModelState(await self._client.run(self.calls.get(name, audits=audits)))
 
     async def list(self, limit: int | None = None) -> Listing[ModelState]:
         """Served models in order of their names."""

@@ -8,6 +8,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 
 from evenhand.calls import Caller, Flow, new_request_id, resource_name
+from evenhand.errors import FailedPrecondition
 from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
 from evenhand.training.v1 import training_pb2, training_service_pb2
@@ -90,6 +91,23 @@ class Training:
             }
             for one in self.proto.versions
         ]
+
+    @property
+    def tuned_models(self) -> tuple[str, ...]:
+        """ "models/xray-unet@2" of every version that a fine-tuning left.
+
+        Raises:
+            FailedPrecondition: it was none, or it has left nothing yet.
+        """
+        if not self.proto.base:
+            raise FailedPrecondition(f"{self.name} trained from scratch; there is no model before it", field="name")
+        if not self.proto.versions:
+            raise FailedPrecondition(
+                f"{self.name} has left no version yet",
+                field="name",
+                hint=f"evenhand operations wait {self.proto.operation}",
+            )
+        return tuple(f"{self.proto.model or self.proto.base}@{one.version}" for one in self.proto.versions)
 
     def to_json(self) -> dict[str, Any]:
         """As REST gives it."""

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from rich.markup import escape
 
+from evenhand.before_after import changes_table
 from evenhand.commands import evaluate
 from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_resource, print_resources
 from evenhand.summary import rich_table
 
 app = typer.Typer(help="Models that are served now.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="models/… or what follows the slash.")]
+Name = Annotated[str, typer.Argument(help="models/… or what follows the slash; @2 names a version.")]
 
 
 @app.command("list")
@@ -26,9 +28,19 @@ def list_models(context: typer.Context, limit: Limit = None, as_json: AsJson = F
 
 @app.command()
 def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
-    """One model: what goes in and out, the attributes that a generator takes, thresholds, scores, licence, digest."""
+    """One model's card: in and out, conditions, thresholds, scores, licence, digest, what it came from, its audits.
+
+    Example: evenhand models show xray-unet@2
+    """
     with connected(context) as client:
-        print_resource(client.models.get(name), as_json=as_json)
+        model = client.models.get(name, audits=True)
+    print_resource(model, as_json=as_json)
+    if not as_json:
+        for audit in model.proto.audits:
+            named = f" ({audit.display_name})" if audit.display_name else ""
+            title = f"{audit.audit}{named}, {audit.cohort}, {audit.patients} patients"
+            out.print(rich_table(changes_table([audit]), escape(title)))
+            out.print(f"report: {audit.report}", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
+from google.protobuf.json_format import MessageToDict
 
+from evenhand.audit.v1 import audit_pb2
+from evenhand.before_after import Baseline, before_after_spec, changes_table, versioned
+from evenhand.client import Client
 from evenhand.commands.console import (
     AsJson,
     Limit,
@@ -13,9 +19,14 @@ from evenhand.commands.console import (
     Watch,
     connected,
     follow,
+    out,
+    print_json,
     print_resource,
     print_resources,
 )
+from evenhand.listing import api_json
+from evenhand.resources.v1 import model_pb2
+from evenhand.summary import rich_table
 from evenhand.tuning import FineTuning
 
 app = typer.Typer(help="Training runs of the platform's recipes.", no_args_is_help=True)
@@ -107,3 +118,85 @@ def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """One training run: its model and held-out scores."""
     with connected(context) as client:
         print_resource(client.trainings.get(name), as_json=as_json)
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(help="trainings/…, or MODEL@VERSION of one version that it left.")],
+    cohort: Annotated[str, typer.Option(help="To audit; none of its patients may have been learned from.")],
+    versions: Annotated[
+        list[str] | None, typer.Option("--version", help="Only this version of the sweep. Repeat for several.")
+    ] = None,
+    attributes: Annotated[
+        list[str] | None, typer.Option("--attribute", help="Instead of those that were to be served alike. Repeat.")
+    ] = None,
+    labels: Annotated[list[str] | None, typer.Option("--label", help="Only these labels. Repeat.")] = None,
+    predictor: Annotated[str, typer.Option(help="Classifier, MODEL@VERSION, instead of the training's.")] = "",
+    preset: Annotated[str, typer.Option(help="Acquisition, such as mri-8x, instead of the base's own.")] = "",
+    baseline: Annotated[
+        Baseline, typer.Option(help="What the others are compared with: the base, or undegraded originals.")
+    ] = "base",
+    seed: Annotated[int, typer.Option(min=0, help="Of the degradation's noise.")] = 0,
+    title: Annotated[str, typer.Option("--name", help="What people will call it.")] = "",
+    folder: Annotated[Path | None, typer.Option("--out", help="Also write the report and its tables there.")] = None,
+    spec_only: Annotated[bool, typer.Option("--spec", help="Print the audit's YAML instead of running it.")] = False,
+    request_id: RequestId = None,
+    as_json: AsJson = False,
+) -> None:
+    """Audit a fine-tuning: the model before, beside the versions after, on people whom neither met.
+
+    The result also stands in each version's card: evenhand models show xray-unet@2.
+
+    Example: evenhand trainings audit trainings/1b2c --cohort cohorts/3d4e --out report
+    """
+    with connected(context) as client:
+        base, tuned = _before_and_after(client, name, versions or ())
+        spec = before_after_spec(
+            cohort,
+            base,
+            tuned,
+            predictor=predictor,
+            attributes=attributes or (),
+            labels=labels or (),
+            baseline=baseline,
+            preset=preset,
+            seed=seed,
+        )
+        if spec_only:
+            _print_spec(spec)
+            return
+        shown = title or f"{versioned(base).removeprefix('models/')} before and after {tuned[0].lineage.method}"
+        operation = client.audits.create(spec, display_name=shown, request_id=request_id)
+        resume = f"evenhand audits watch {operation.metadata.resource or operation.name}"
+        made = follow(operation, resume=resume)
+        files = made.download(folder) if folder is not None else []
+        cards = [client.models.get(versioned(model), audits=True).proto for model in tuned]
+    found = [one for card in cards for one in card.audits if one.audit == made.name]
+    if as_json:
+        print_json({"audit": made.to_json(), "cards": [api_json(one) for one in found]})
+        return
+    out.print(rich_table(changes_table(found), f"{made.name}  {shown}"))
+    out.print(f"report: {found[0].report if found else made.name}", soft_wrap=True, highlight=False)
+    for path in files:
+        out.print(f"  {path}", soft_wrap=True, highlight=False)
+
+
+def _before_and_after(
+    client: Client, name: str, versions: list[str] | tuple[str, ...]
+) -> tuple[model_pb2.Model, list[model_pb2.Model]]:
+    """The base, and the versions of a fine-tuning that are asked for (all by default)."""
+    names = (name,) if "@" in name else client.trainings.get(name).tuned_models
+    chosen = [model for model in names if not versions or model.rpartition("@")[2] in versions]
+    if not chosen:
+        raise typer.BadParameter(f"there are versions {', '.join(model.rpartition('@')[2] for model in names)}")
+    tuned = [client.models.get(model).proto for model in chosen]
+    if not tuned[0].lineage.base:
+        raise typer.BadParameter(f"{name} was trained from scratch; there is no model before it")
+    return client.models.get(tuned[0].lineage.base).proto, tuned
+
+
+def _print_spec(spec: audit_pb2.AuditSpec) -> None:
+    plain = MessageToDict(spec, preserving_proto_field_name=True)
+    typer.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
