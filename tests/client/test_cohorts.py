@@ -2,6 +2,8 @@ import pytest
 from evenhand import uploads
 from evenhand.calls import Retry
 from evenhand.client import Client
+from evenhand.cohort.v1 import cohort_pb2
+from evenhand.cohorts import Cohort
 from evenhand.errors import InvalidInput
 from evenhand.uploads import Outgoing, files_to_send
 
@@ -41,6 +43,35 @@ def test_a_large_table_travels_as_a_file_because_messages_are_bounded(client, tw
     assert request.table_csv == ""
     assert twin.uploads["uploads/1"][request.table_path].decode().endswith(rows[-20:])
     assert cohort.records == 100_000
+
+
+def test_a_second_table_travels_beside_the_first_and_as_a_file_if_large(client, twin, folder):
+    people = folder / "people.csv"
+    people.write_text("\ufeffPATIENT,PRIMARY_RACE\np1,White\n", encoding="utf-8")
+    create(client, folder, demographics=people)
+    assert twin.called("CreateCohort")[0].demographics_csv == "PATIENT,PRIMARY_RACE\np1,White\n"
+    people.write_text("PATIENT,PRIMARY_RACE\n" + "".join(f"p{index},White\n" for index in range(100_000)))
+    create(client, folder, demographics=people)
+    request = twin.called("CreateCohort")[1]
+    assert (request.demographics_csv, bool(request.table_csv)) == ("", True)
+    assert twin.uploads[request.upload][request.demographics_path].decode() == people.read_text()
+
+
+def test_a_spreadsheet_is_answered_with_how_to_save_it(client, folder):
+    sheet = folder / "CHEXPERT DEMO.xlsx"
+    sheet.write_bytes(b"PK\x03\x04\xff")
+    with pytest.raises(InvalidInput, match="cannot read the demographics") as caught:
+        create(client, folder, demographics=sheet)
+    assert "CSV" in caught.value.hint
+
+
+def test_of_a_folder_whose_table_names_no_files_only_those_that_fit_are_sent(client, twin, folder):
+    create(client, folder, table=None, files=["*b.dcm", "*/a.dcm"])
+    assert set(twin.uploads["uploads/1"]) == {"p1/a.dcm", "b.dcm"}
+    create(client, folder, files=["*/a.dcm"])  # the table names both
+    assert set(twin.uploads["uploads/2"]) == {"p1/a.dcm", "b.dcm"}
+    with pytest.raises(InvalidInput, match=r"no file of the folder fits \*.nii"):
+        create(client, folder, table=None, files=["*.nii"])
 
 
 def test_a_broken_upload_is_sent_again_whole(twin, folder):
@@ -101,6 +132,25 @@ def test_a_folder_on_the_server_sends_nothing(client, twin, folder):
     client.cohorts.create_from_folder("/data/chest", schema="chexpert").result(10)
     assert twin.called("UploadFiles") == []
     assert twin.called("CreateCohort")[0].folder == "/data/chest"
+
+
+def test_tables_in_a_folder_on_the_server_are_read_there(client, twin, folder):
+    people = folder / "people.csv"
+    people.write_text("who,race\n")
+    client.cohorts.create_from_folder(
+        str(folder / "images"), schema="chexpert", table=folder / "images/valid/rows.csv", demographics=people
+    )
+    request = twin.called("CreateCohort")[0]
+    assert (request.table_path, request.table_csv) == ("valid/rows.csv", "")
+    assert (request.demographics_path, request.demographics_csv) == ("", "who,race\n")
+
+
+def test_a_cohort_says_how_its_demographics_joined():
+    assert Cohort(cohort_pb2.Cohort()).demographics == {}
+    joined = cohort_pb2.Demographics(matched=7, conflicting=1)
+    cohort = Cohort(cohort_pb2.Cohort(demographics=joined))
+    assert cohort.demographics == {"matched": 7, "unmatched": 0, "conflicting": 1}
+    assert cohort.to_dict()["demographics"] == cohort.demographics
 
 
 def test_cohorts_show_levels_labels_and_refusals_as_typed_tables(client, folder):

@@ -130,6 +130,7 @@ def test_the_shipped_studys_degradation_is_what_its_reconstructors_learned_to_un
         (changed(phantoms={"kind": "chest", "patients": 0}), "audits[0].phantoms.patients", ""),
         (changed(phantoms={"kind": "chest", "seed": True}), "audits[0].phantoms.seed", ""),
         (changed(optional_attributes="race"), "audits[0].optional_attributes", ""),
+        (changed(files="*_FLAIR.nii.gz"), "audits[0].files", ""),
         (changed(spec={"atributes": ["sex"]}), "audits[0].spec.atributes", "did you mean attributes?"),
         (changed(spec={"cohort": "cohorts/1"}), "audits[0].spec.cohort", "cohorts/…"),
         (changed(spec={"pipelines": [{"name": "a", "stage": []}]}), "audits[0].spec", "stages"),
@@ -346,6 +347,20 @@ def test_a_folders_own_schema_and_only_table_are_taken(study, folder, tmp_path):
     assert folder_of(audit, folder / "images").table is None  # the schema finds the records
 
 
+def test_a_folders_demographics_are_no_table_of_records_and_change_its_digest(study, folder):
+    people = folder / "people.csv"
+    people.write_text("PATIENT,PRIMARY_RACE\n")
+    found = folder_of(study.audits[0], folder, demographics=people)
+    assert (found.table, found.demographics) == (folder / "rows.csv", people)
+    before = found.digest()
+    assert before != folder_of(study.audits[0], folder, folder / "rows.csv").digest()
+    people.write_text("PATIENT,PRIMARY_RACE\np1,White\n")
+    assert found.digest() != before
+    with pytest.raises(InvalidInput, match="no such file") as caught:
+        folder_of(study.audits[0], folder, folder / "rows.csv", folder / "absent.csv")
+    assert caught.value.field == "--left-demographics"
+
+
 # The command line.
 
 phantoms = typer.Typer()
@@ -396,16 +411,21 @@ def test_one_command_draws_phantoms_once_and_runs_all_audits(run, twin, write, t
 def test_folders_and_cohorts_take_the_place_of_phantoms(*, run, twin, write, folder, plug_ins, tmp_path):
     plug_ins.clear()
     twin.cohorts["cohorts/mine"] = cohort_pb2.Cohort(name="cohorts/mine", attributes=[{"name": "sex"}])
-    where = ("--left", folder, f"--left-table={folder / 'rows.csv'}", "--right", "cohorts/mine")
+    (folder / "people.csv").write_text("PATIENT,PRIMARY_RACE\n")
+    tables = (f"--left-table={folder / 'rows.csv'}", "--left-demographics", folder / "people.csv")
+    where = ("--left", folder, *tables, "--right", "cohorts/mine")
     code, _, err = run("studies", "run", *where, write(STUDY), "--out", tmp_path / "out")
     assert code == 0, err
     assert [request.spec.cohort for request in twin.called("CreateAudit")] == ["cohorts/2", "cohorts/mine"]
+    assert [request.demographics_csv for request in twin.called("CreateCohort")] == ["PATIENT,PRIMARY_RACE\n"]
 
 
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
-        (("--lefft", "x"), ExitCode.INVALID, "--left, --left-table, --right"),
+        (("--lefft", "x"), ExitCode.INVALID, "--left, --left-demographics, --left-table, --right"),
+        (("--left-table", "x"), ExitCode.INVALID, "--left DIR"),
+        (("--right", "cohorts/mine", "--right-demographics", "x"), ExitCode.INVALID, "belongs to a folder"),
         (("--left",), ExitCode.INVALID, "needs a value"),
         (("--left", "absent"), ExitCode.INVALID, "no such folder"),
         (("--right", "cohorts/absent"), ExitCode.NOT_FOUND, "evenhand cohorts list"),

@@ -2,101 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from google.longrunning import operations_pb2
-from google.protobuf import any_pb2, empty_pb2
+from google.protobuf import any_pb2
 
-from evenhand.calls import Caller, Flow, new_request_id, resource_name
-from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2
-from evenhand.errors import InvalidInput
+from evenhand.cohort.v1 import cohort_pb2
+from evenhand.cohort_calls import CohortCalls, Tables
 from evenhand.listing import Listing, api_json
 from evenhand.operations import AsyncOperation, Operation
-from evenhand.progress import upload_bar
-from evenhand.uploads import INLINE_TABLE_BYTES, TABLE_PATH, Outgoing, files_to_send, send_files
 
 if TYPE_CHECKING:
     from evenhand.client import AsyncClient, Client
-
-SERVICE = "evenhand.cohort.v1.CohortService"
-
-
-class CohortCalls:
-    """The flows of CohortService."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-
-    def create(
-        self,
-        images: Path,
-        table: Path | None,
-        schema: str | Path,
-        *,
-        display_name: str,
-        request_id: str | None,
-        shown: bool,
-    ) -> Flow[operations_pb2.Operation]:
-        """Send the files, then ask for the ingest."""
-        request = cohort_service_pb2.CreateCohortRequest(
-            display_name=display_name, request_id=request_id or new_request_id(), schema_yaml=_schema_text(schema)
-        )
-        table_csv = "" if table is None else _text(table, "table")
-        files = files_to_send(images, table_csv)
-        if len(table_csv.encode()) > INLINE_TABLE_BYTES:
-            files.append(Outgoing(TABLE_PATH, table_csv.encode()))
-            request.table_path = TABLE_PATH
-        else:
-            request.table_csv = table_csv
-        with upload_bar(sum(file.size for file in files), shown=shown) as bar:
-            request.upload = yield from send_files(self._caller, files, bar.show)
-        return (yield from self.ingest(request))
-
-    def create_from_folder(
-        self, folder: str, table: Path | None, schema: str | Path, display_name: str, request_id: str | None
-    ) -> Flow[operations_pb2.Operation]:
-        """Ingest a folder that the server can read: nothing is sent."""
-        request = cohort_service_pb2.CreateCohortRequest(
-            display_name=display_name,
-            request_id=request_id or new_request_id(),
-            schema_yaml=_schema_text(schema),
-            folder=folder,
-            table_csv="" if table is None else _text(table, "table"),
-        )
-        return self.ingest(request)
-
-    def ingest(self, request: cohort_service_pb2.CreateCohortRequest) -> Flow[operations_pb2.Operation]:
-        return self._caller.unary(f"{SERVICE}/CreateCohort", request, operations_pb2.Operation)
-
-    def get(self, name: str) -> Flow[cohort_pb2.Cohort]:
-        request = cohort_service_pb2.GetCohortRequest(name=resource_name("cohorts", name))
-        return self._caller.unary(f"{SERVICE}/GetCohort", request, cohort_pb2.Cohort)
-
-    def listing(self, limit: int | None) -> Flow[list[cohort_pb2.Cohort]]:
-        request = cohort_service_pb2.ListCohortsRequest()
-        reply = cohort_service_pb2.ListCohortsResponse
-        return self._caller.pages(f"{SERVICE}/ListCohorts", request, reply, "cohorts", limit)
-
-    def delete(self, name: str) -> Flow[None]:
-        request = cohort_service_pb2.DeleteCohortRequest(name=resource_name("cohorts", name))
-        return self._caller.delete(f"{SERVICE}/DeleteCohort", request, empty_pb2.Empty)
-
-
-def _schema_text(schema: str | Path) -> str:
-    """The text of a schema file, or the name of a ready-made schema as it is."""
-    path = Path(schema)
-    if isinstance(schema, Path) or path.suffix in {".yaml", ".yml"} or path.is_file():
-        return _text(path, "schema")
-    return str(schema)
-
-
-def _text(path: Path, field: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # spreadsheets like to write a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the {field}: {error}", field=str(path)) from error
 
 
 class Cohort:
@@ -148,6 +67,14 @@ class Cohort:
     def refused_count(self) -> int:
         return self.proto.refused_count
 
+    @property
+    def demographics(self) -> dict[str, int]:
+        """Patients of the table by what the demographics said of them: matched, unmatched, conflicting. Else empty."""
+        if not self.proto.HasField("demographics"):
+            return {}
+        joined = self.proto.demographics
+        return {"matched": joined.matched, "unmatched": joined.unmatched, "conflicting": joined.conflicting}
+
     def to_pandas(self) -> pd.DataFrame:
         """One row per attribute level: attribute, level, records, patients."""
         rows = [
@@ -171,6 +98,7 @@ class Cohort:
             "has_masks": proto.has_masks,
             "attributes": self.attributes,
             "labels": self.labels,
+            "demographics": self.demographics,
             "digest": proto.digest,
         }
 
@@ -206,6 +134,8 @@ class Cohorts:
         *,
         schema: str | Path,
         table: str | Path | None = None,
+        demographics: str | Path | None = None,
+        files: Sequence[str] = (),
         display_name: str = "",
         request_id: str | None = None,
         progress: bool = True,
@@ -213,17 +143,24 @@ class Cohorts:
         """Send a folder of images and start its ingest.
 
         Args:
-            images: folder. The files that the table names are sent; all of them if it names none.
+            images: folder. The files that the table names are sent; if it names none, those that fit ``files``.
             schema: YAML file, or a ready-made schema: "chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain",
                 "phantom-pelvis", "phantom-cardiac".
             table: CSV with one row per record; None where the schema finds the records itself.
+            demographics: CSV with one row per patient, as the schema's ``demographics`` reads it.
+            files: patterns such as "*_FLAIR.nii.gz"; without any, all files fit.
             display_name: what people will call it.
             request_id: UUID4; a repeated one gives the first operation. The client makes one otherwise.
             progress: draw a bar on standard error while sending.
         """
-        rows = None if table is None else Path(table)
         flow = self.calls.create(
-            Path(images), rows, schema, display_name=display_name, request_id=request_id, shown=progress
+            Path(images),
+            {"table": table, "demographics": demographics},
+            schema,
+            files=files,
+            display_name=display_name,
+            request_id=request_id,
+            shown=progress,
         )
         return Operation(self._client, self._client.run(flow), unpacked_cohort)
 
@@ -233,12 +170,13 @@ class Cohorts:
         *,
         schema: str | Path,
         table: str | Path | None = None,
+        demographics: str | Path | None = None,
         display_name: str = "",
         request_id: str | None = None,
     ) -> Operation[Cohort]:
-        """Ingest a folder on the server, under one of its import roots."""
-        rows = None if table is None else Path(table)
-        flow = self.calls.create_from_folder(folder, rows, schema, display_name, request_id)
+        """Ingest a folder on the server, under one of its import roots. Tables in the folder are read there."""
+        tables: Tables = {"table": table, "demographics": demographics}
+        flow = self.calls.create_from_folder(folder, tables, schema, display_name, request_id)
         return Operation(self._client, self._client.run(flow), unpacked_cohort)
 
     def get(self, name: str) -> Cohort:
@@ -267,13 +205,20 @@ class AsyncCohorts:
         *,
         schema: str | Path,
         table: str | Path | None = None,
+        demographics: str | Path | None = None,
+        files: Sequence[str] = (),
         display_name: str = "",
         request_id: str | None = None,
     ) -> AsyncOperation[Cohort]:
         """Send a folder of images and start its ingest; see :meth:`Cohorts.create`."""
-        rows = None if table is None else Path(table)
         flow = self.calls.create(
-            Path(images), rows, schema, display_name=display_name, request_id=request_id, shown=False
+            Path(images),
+            {"table": table, "demographics": demographics},
+            schema,
+            files=files,
+            display_name=display_name,
+            request_id=request_id,
+            shown=False,
         )
         return AsyncOperation(self._client, await self._client.run(flow), unpacked_cohort)
 

@@ -6,6 +6,7 @@ audits:
   schema: chexpert                       # of a folder without a schema.yaml of its own
   phantoms: {kind: chest, patients: 600, seed: 7, world: planted}
   optional_attributes: [race]            # left out where the cohort has none
+  files: ["*_FLAIR.nii.gz"]              # of a folder whose table names no files: all that is sent
   spec:                                  # an audit spec without its cohort
     pipelines: [...]
     attributes: [sex, age, race, "sex,race"]
@@ -54,6 +55,7 @@ class StudyAudit:
         spec: as an audit's, with no cohort.
         phantoms: what to draw where no folder is given; None if a folder is needed.
         optional_attributes: those that are left out, with their intersections, where the cohort has none.
+        files: patterns of what is sent of a folder whose table names no files; all of it without patterns.
     """
 
     name: str
@@ -61,6 +63,7 @@ class StudyAudit:
     spec: audit_pb2.AuditSpec
     phantoms: Phantoms | None = None
     optional_attributes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def models(self) -> list[tuple[str, str]]:
         """(kind of stage, "models/…" or "models/…@2") of every model, each once, in the order of the stages."""
@@ -138,21 +141,27 @@ def read_study(path: str | Path) -> Study:
 
 
 def _audit(plain: Any, at: str, folder: Path) -> StudyAudit:
-    _check_fields(plain, at, required=("name", "schema", "spec"), optional=("phantoms", "optional_attributes"))
+    _check_fields(plain, at, required=("name", "schema", "spec"), optional=("phantoms", "optional_attributes", "files"))
     name = _name(plain["name"], f"{at}.name")
-    schema, optional = plain["schema"], plain.get("optional_attributes", [])
+    schema = plain["schema"]
     if not isinstance(schema, str) or not schema:
         raise InvalidInput("name a ready-made schema or a YAML file", field=f"{at}.schema")
-    if not isinstance(optional, list) or not all(isinstance(attribute, str) for attribute in optional):
-        raise InvalidInput("a list of attributes, such as [race]", field=f"{at}.optional_attributes")
     beside = folder / schema
     return StudyAudit(
         name=name,
         schema=str(beside) if beside.is_file() else schema,
         spec=_spec(plain["spec"], f"{at}.spec"),
         phantoms=_phantoms(plain["phantoms"], f"{at}.phantoms") if "phantoms" in plain else None,
-        optional_attributes=tuple(optional),
+        optional_attributes=_texts(plain, "optional_attributes", at, "a list of attributes, such as [race]"),
+        files=_texts(plain, "files", at, "a list of patterns, such as ['*_FLAIR.nii.gz']"),
     )
+
+
+def _texts(plain: Mapping[str, Any], field: str, at: str, expected: str) -> tuple[str, ...]:
+    given = plain.get(field, [])
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise InvalidInput(expected, field=f"{at}.{field}")
+    return tuple(given)
 
 
 def _spec(plain: Any, at: str) -> audit_pb2.AuditSpec:

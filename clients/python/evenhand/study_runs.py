@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,7 +26,7 @@ from evenhand.errors import EvenhandError, InvalidInput, NotFound
 from evenhand.operations import Operation
 from evenhand.studies import Study, StudyAudit
 from evenhand.study_page import study_page
-from evenhand.uploads import files_to_send
+from evenhand.uploads import files_to_send, readable_text
 
 TASKS = {
     "reconstruct": ("reconstruction",),
@@ -39,19 +39,27 @@ Follow: TypeAlias = Callable[[Mapping[str, Operation[Any]]], None]
 
 @dataclass(frozen=True)
 class Folder:
-    """Images on disk, the table that names them (None: the schema finds the records), and how to read it."""
+    """Images on disk, the table that names them (None: the schema finds the records), and how to read it.
+
+    ``demographics`` is the table with a row per patient, ``files`` what is sent where the table names no files.
+    """
 
     images: Path
     table: Path | None
     schema: str
+    demographics: Path | None = None
+    files: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """sha256 of schema, table and every file that would be sent."""
+        """sha256 of schema, tables and every file that would be sent."""
         found = hashlib.sha256()
         schema = Path(self.schema)
         found.update(schema.read_bytes() if schema.is_file() else self.schema.encode())
-        text = "" if self.table is None else self.table.read_text(encoding="utf-8-sig")
-        for path, data in [("table", text.encode()), *_files(self.images, text)]:
+        text = "" if self.table is None else readable_text(self.table, "table")
+        tables = [("table", text.encode())]
+        if self.demographics is not None:
+            tables.append(("demographics", readable_text(self.demographics, "demographics").encode()))
+        for path, data in [*tables, *_files(self.images, text, self.files)]:
             found.update(f"\0{path}\0{hashlib.sha256(data).hexdigest()}".encode())
         return found.hexdigest()
 
@@ -60,24 +68,29 @@ Source: TypeAlias = Folder | str
 """Of a cohort: images to ingest, or "cohorts/…", which is there already."""
 
 
-def folder_of(audit: StudyAudit, images: Path, table: Path | None = None) -> Folder:
+def folder_of(audit: StudyAudit, images: Path, table: Path | None = None, demographics: Path | None = None) -> Folder:
     """The cohort in a folder: its only CSV file, and its own schema.yaml before the schema that the study names.
 
     Raises:
-        InvalidInput: there is no such folder, or it has several CSV files and ``table`` does not choose.
+        InvalidInput: there is no such folder or file, or it has several CSV files and ``table`` does not choose.
     """
     option = f"--{audit.name}"
     if not images.is_dir():
         raise InvalidInput(f"no such folder: {images}", field=option, hint=f"{option} DIR, or {option} cohorts/…")
-    tables = sorted(images.glob("*.csv"))
+    tables = [path for path in sorted(images.glob("*.csv")) if demographics is None or not _same(path, demographics)]
     if table is None and len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise InvalidInput(f"{images} has several tables: {names}", field=option, hint=f"choose: {option}-table FILE")
     chosen = table or (tables[0] if tables else None)
-    if chosen is not None and not chosen.is_file():
-        raise InvalidInput(f"no such file: {chosen}", field=f"{option}-table")
+    for path, which in ((chosen, "table"), (demographics, "demographics")):
+        if path is not None and not path.is_file():
+            raise InvalidInput(f"no such file: {path}", field=f"{option}-{which}")
     own = images / "schema.yaml"
-    return Folder(images, chosen, str(own) if own.is_file() else audit.schema)
+    return Folder(images, chosen, str(own) if own.is_file() else audit.schema, demographics, audit.files)
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()
 
 
 def check_models(client: Client, study: Study) -> dict[str, str]:
@@ -167,7 +180,14 @@ def _ingest(client: Client, title: str, source: Folder, memory: Path) -> Operati
                 return operation
         except NotFound:  # another platform's, or forgotten there
             pass
-    operation = client.cohorts.create(source.images, table=source.table, schema=source.schema, display_name=title)
+    operation = client.cohorts.create(
+        source.images,
+        table=source.table,
+        demographics=source.demographics,
+        files=source.files,
+        schema=source.schema,
+        display_name=title,
+    )
     write_whole(memory, json.dumps(known | {digest: operation.name}, indent=2).encode())
     return operation
 
@@ -205,6 +225,6 @@ def _download(audit: Audit, folder: Path) -> None:
             write_whole(path, audit.read(artifact.filename))
 
 
-def _files(images: Path, table: str) -> Iterable[tuple[str, bytes]]:
-    for file in files_to_send(images, table):
+def _files(images: Path, table: str, patterns: Sequence[str]) -> Iterable[tuple[str, bytes]]:
+    for file in files_to_send(images, table, patterns):
         yield file.path, file.source if isinstance(file.source, bytes) else file.source.read_bytes()

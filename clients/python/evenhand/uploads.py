@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from evenhand.calls import PIECE_BYTES, Caller, Flow
@@ -15,7 +16,7 @@ from evenhand.errors import InvalidInput
 METHOD = "evenhand.cohort.v1.CohortService/UploadFiles"
 STREAM_BYTES = 64 * 1024 * 1024  # what one stream carries at most, and so what a broken one costs
 STREAM_FILES = 500
-TABLE_PATH = "evenhand-table/rows.csv"
+TABLE_PATH = "evenhand-table/{}.csv"
 INLINE_TABLE_BYTES = 1024 * 1024  # a larger table travels as a file: a message holds 4 MiB at most
 
 
@@ -38,11 +39,26 @@ class Outgoing:
                 yield piece
 
 
-def files_to_send(folder: Path, table_csv: str) -> list[Outgoing]:
-    """The files under ``folder`` that some cell of the table names, or all of them if it names none.
+def readable_text(path: Path, field: str) -> str:
+    """The text of a table or a schema.
 
     Raises:
-        InvalidInput: there is no such folder, or nothing in it.
+        InvalidInput: there is no such file, or it is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets like to write a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "save the sheet as CSV (UTF-8)" if path.suffix.lower() in {".xlsx", ".xls", ".ods"} else ""
+        raise InvalidInput(f"cannot read the {field}: {error}", field=str(path), hint=hint) from error
+
+
+def files_to_send(folder: Path, table_csv: str, patterns: Sequence[str] = ()) -> list[Outgoing]:
+    """The files under ``folder`` that some cell of the table names.
+
+    If it names none, those whose path fits one of the patterns (``*_FLAIR.nii.gz``), and without patterns all.
+
+    Raises:
+        InvalidInput: there is no such folder, or nothing in it to send.
     """
     if not folder.is_dir():
         raise InvalidInput("no such folder; images names the folder that the image files are in", field=str(folder))
@@ -57,8 +73,24 @@ def files_to_send(folder: Path, table_csv: str) -> list[Outgoing]:
         cells = {_normal(cell) for row in csv.reader(io.StringIO(table_csv)) for cell in row}
     except csv.Error as error:
         raise InvalidInput(f"the table is not CSV: {error}", field="table") from error
-    named = [path for path in found if path in cells]
-    return [Outgoing(path, found[path]) for path in named or found]
+    chosen = [path for path in found if path in cells]
+    if not chosen:
+        _refuse_a_folder_too_deep(folder, cells)
+        chosen = [path for path in found if not patterns or any(fnmatchcase(path, pattern) for pattern in patterns)]
+    if not chosen:
+        raise InvalidInput(f"no file of the folder fits {', '.join(patterns)}", field=str(folder))
+    return [Outgoing(path, found[path]) for path in chosen]
+
+
+def _refuse_a_folder_too_deep(folder: Path, cells: set[str]) -> None:
+    """CheXpert's tables lie in the folder that their paths begin with, which is easily given instead of its own."""
+    whole = folder.resolve()
+    if any(cell.startswith(f"{whole.name}/") and (whole.parent / cell).is_file() for cell in cells):
+        raise InvalidInput(
+            f"the table's paths begin with {whole.name}/, so they start one folder higher",
+            field=str(folder),
+            hint=f"give {whole.parent}",
+        )
 
 
 def _normal(cell: str) -> str:

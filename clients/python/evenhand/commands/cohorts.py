@@ -36,6 +36,12 @@ def create(
     images: Annotated[Path | None, typer.Option(help="Folder to send. Only files that the table names go.")] = None,
     folder: Annotated[str | None, typer.Option(help="Folder on the server instead: nothing is sent.")] = None,
     table: Annotated[Path | None, typer.Option(help="CSV with one row per record.")] = None,
+    demographics: Annotated[
+        Path | None, typer.Option(help="CSV with one row per patient, such as CheXpert's table of race.")
+    ] = None,
+    files: Annotated[
+        list[str] | None, typer.Option(help="Where the table names no files: send only these, '*_FLAIR.nii.gz'.")
+    ] = None,
     name: Annotated[str, typer.Option(help="What people will call it.")] = "",
     watch: Watch = False,
     request_id: RequestId = None,
@@ -43,18 +49,34 @@ def create(
 ) -> None:
     """Make a cohort from a folder of images and a table.
 
-    Example: evenhand cohorts create --images dicoms --table rows.csv --schema schema.yaml --watch
+    Examples:
+
+      evenhand cohorts create --images dicoms --table rows.csv --schema schema.yaml --watch
+
+      evenhand cohorts create --images CheXpert --table CheXpert/CheXpert-v1.0-small/valid.csv --schema chexpert
+      --demographics "CHEXPERT DEMO.csv"
     """
     if (images is None) == (folder is None):
         raise typer.BadParameter("name exactly one of --images and --folder")
     with connected(context) as client:
         if images is not None:
             operation = client.cohorts.create(
-                images, table=table, schema=schema, display_name=name, request_id=request_id
+                images,
+                table=table,
+                demographics=demographics,
+                files=files or (),
+                schema=schema,
+                display_name=name,
+                request_id=request_id,
             )
         else:
             operation = client.cohorts.create_from_folder(
-                str(folder), table=table, schema=schema, display_name=name, request_id=request_id
+                str(folder),
+                table=table,
+                demographics=demographics,
+                schema=schema,
+                display_name=name,
+                request_id=request_id,
             )
         if watch:
             cohort = follow(operation, resume=f"evenhand operations wait {operation.name}")

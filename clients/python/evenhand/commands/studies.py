@@ -22,6 +22,7 @@ from evenhand.study_runs import Folder, Source, check_models, folder_of, run_stu
 
 app = typer.Typer(help="Studies: several audits of several cohorts in one YAML file.", no_args_is_help=True)
 FOLDER_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}  # --chest DIR: named by the study
+FOLDER_TABLES = ("table", "demographics")
 StudyFile = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file with name and audits.")]
 OtherModel = Annotated[
     list[str] | None,
@@ -43,15 +44,16 @@ def run(
     """Run all audits of a study. The same command again goes on where it was.
 
     Each audit of the study is an option that says where its cohort is: --chest DIR is a folder of images with one CSV
-    (--chest-table FILE chooses among several), --chest cohorts/1b2c a cohort that is there already. Without the
-    option phantoms are drawn as the study says.
+    (--chest-table FILE chooses among several; --chest-demographics FILE is a second one with a row per patient),
+    --chest cohorts/1b2c a cohort that is there already. Without the option phantoms are drawn as the study says.
 
     Examples:
 
       evenhand studies run deploy/studies/reconstruction.yaml
 
       evenhand studies run deploy/studies/reconstruction.yaml --chest CheXpert
-      --chest-table CheXpert/CheXpert-v1.0-small/valid.csv --brain UCSF-PDGM --model chest-classifier=densenet@2
+      --chest-table CheXpert/CheXpert-v1.0-small/valid.csv --chest-demographics "CHEXPERT DEMO.csv"
+      --brain UCSF-PDGM --model chest-classifier=densenet@2
     """
     path, given = _split([str(file), *context.args])
     study = read_study(path).with_models(_other_models(model or ()))
@@ -108,6 +110,7 @@ def _plain(audit: StudyAudit) -> dict[str, Any]:
         "phantoms": f"{drawn.patients} {drawn.kind} patients, {drawn.world} world, seed {drawn.seed}" if drawn else "",
         "attributes": "; ".join(audit.spec.attributes),
         "optional attributes": ", ".join(audit.optional_attributes),
+        "files": ", ".join(audit.files),
         "quality metrics": ", ".join(audit.spec.quality_metrics),
         "pipelines": {pipeline.name: [_stage(stage) for stage in pipeline.stages] for pipeline in audit.spec.pipelines},
     }
@@ -154,18 +157,23 @@ def _split(arguments: Sequence[str]) -> tuple[Path, dict[str, str]]:
 
 
 def _check_options(study: Study, given: Mapping[str, str]) -> None:
-    known = [option for audit in study.audits for option in (audit.name, f"{audit.name}-table")]
+    of_folders = {f"{audit.name}-{which}": audit.name for audit in study.audits for which in FOLDER_TABLES}
+    known = {audit.name: None for audit in study.audits} | of_folders
     for option in given:
         if option not in known:
-            listed = ", ".join(f"--{name}" for name in known)
+            listed = ", ".join(f"--{name}" for name in sorted(known))
             raise InvalidInput(f"no such option --{option}", field=f"--{option}", hint=f"this study has {listed}")
+        folder = known[option]
+        if folder is not None and given.get(folder, "cohorts/").startswith("cohorts/"):
+            raise InvalidInput("a table belongs to a folder", field=f"--{option}", hint=f"--{folder} DIR")
 
 
 def _source(audit: StudyAudit, given: Mapping[str, str]) -> Source:
-    where, table = given[audit.name], given.get(f"{audit.name}-table")
+    where = given[audit.name]
     if where.startswith("cohorts/"):
         return where
-    return folder_of(audit, Path(where), Path(table) if table else None)
+    table, demographics = (given.get(f"{audit.name}-{which}") for which in FOLDER_TABLES)
+    return folder_of(audit, Path(where), Path(table) if table else None, Path(demographics) if demographics else None)
 
 
 def _phantoms(context: typer.Context, audit: StudyAudit, folder: Path) -> Folder:
