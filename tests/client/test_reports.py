@@ -4,6 +4,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 import pytest
+from evenhand import published
 from evenhand.errors import InvalidInput, Undecodable, UnsupportedFormat
 from evenhand.reports import CELL_COLUMNS, CHANGE_COLUMNS, FAMILY_COLUMNS, GAP_COLUMNS, AuditReport
 from evenhand.summary import findings, group_rates, judged, pipeline_summary
@@ -27,9 +28,25 @@ def tables_of(report):
     )
 
 
+def published_tables_of(report):
+    block = report.published
+    return (
+        (block.thresholds, published.THRESHOLD_COLUMNS),
+        (block.changes, published.CHANGE_COLUMNS),
+        (block.averages, published.AVERAGE_COLUMNS),
+        (block.spreads, published.SPREAD_COLUMNS),
+    )
+
+
 def test_the_columns_are_those_of_the_published_schema():
     schema = json.loads(resources.files("services.audit.results").joinpath("report.schema.json").read_text())
     kinds = {"cell": CELL_COLUMNS, "gap": GAP_COLUMNS, "change": CHANGE_COLUMNS, "family": FAMILY_COLUMNS}
+    kinds |= {
+        "published_threshold": published.THRESHOLD_COLUMNS,
+        "published_change": published.CHANGE_COLUMNS,
+        "published_average": published.AVERAGE_COLUMNS,
+        "published_spread": published.SPREAD_COLUMNS,
+    }
     for name, columns in kinds.items():
         assert list(columns) == schema["$defs"][name]["required"], name
 
@@ -159,6 +176,12 @@ def test_columns_are_typed_even_where_everything_is_null(report):
     assert report.cells.to_pandas()["shrunken"].isna().all()
 
 
+def test_a_report_without_the_published_block_has_its_tables_empty(report):
+    older = AuditReport({key: value for key, value in report.plain.items() if key != "published"}, b"")
+    for table, kinds in published_tables_of(older):
+        assert (len(table), dict(table.to_pandas().dtypes.astype(str))) == (0, kinds)
+
+
 def test_a_column_that_a_newer_platform_adds_is_kept(report):
     rows = [{**row, "power": 0.8} for row in report.plain["gaps"]]
     newer = AuditReport({**report.plain, "gaps": rows}, b"")
@@ -234,7 +257,7 @@ def test_a_report_of_the_platforms_own_reducer_verifies_and_shows_what_was_plant
     )
     report = AuditReport.from_json(report_json(plain, {"host": "x"}))
     assert report.verify()
-    for table, kinds in tables_of(report):
+    for table, kinds in (*tables_of(report), *published_tables_of(report)):
         assert set(table.rows[0]) >= set(kinds)
         assert dict(table.to_pandas().dtypes.astype(str)).items() >= kinds.items()
     summary = pipeline_summary(report).set_index("pipeline")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenhand.errors import InvalidInput, Undecodable, UnsupportedFormat
+from evenhand.published import Published
 from evenhand.tables import Table
 
 SCHEMA = "2"
@@ -135,6 +136,11 @@ class AuditReport:
     def families(self) -> Table:
         """One row per family of tests: how many, by which procedure, and how many findings."""
         return Table(self.plain["families"], FAMILY_COLUMNS)
+
+    @property
+    def published(self) -> Published:
+        """The same rows in the published style, outside every verdict: thresholds, changes, averages, spreads."""
+        return Published(self.plain.get("published", {}))
 
     def computed_digest(self) -> str:
         """sha256 over the canonical JSON: keys sorted, no spaces, UTF-8 unescaped, shortest floats."""
