@@ -18,6 +18,7 @@ from evenhand.studies import RESERVED, read_study
 from evenhand.study_runs import COHORTS, Folder, check_models, folder_of, run_study
 
 from services import errors as platform
+from services.audit.cohort.schema import load_schema
 from services.audit.wire import audit_spec
 from services.training.recipes import RECIPES
 
@@ -111,6 +112,17 @@ def test_the_shipped_studys_degradation_is_what_its_reconstructors_learned_to_un
             assert learned.items() <= dict(degraded.parameters).items()
             checked += len(learned)
     assert checked == 2 * 3 * 2
+
+
+def test_the_shipped_study_reads_what_ucsf_pdgm_and_the_phantoms_know_of_every_tumour():
+    brain = read_study(SHIPPED).audits[1]
+    classifiers = ["tumour-type-classifier", "tumour-grade-classifier"]
+    for pipeline in audit_spec(brain.spec_of(cohort_with("sex", "age", "race"))).pipelines:
+        reading = [stage for stage in pipeline.stages if getattr(stage, "kind", "") in ("classify", "segment")]
+        assert [stage.model for stage in reading] == [*classifiers, "tumour-segmenter"]
+    read = {label for name in classifiers for label in RECIPES[name].labels}
+    for schema in (brain.schema, f"phantom-{brain.phantoms.kind}"):
+        assert {column.name for column in load_schema(schema).labels} == read
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,16 @@ def test_the_confounded_world_changes_prevalence_and_not_contrast(kind, worlds):
         np.testing.assert_allclose(confounded[column][both], null[column][both])
 
 
+@pytest.mark.parametrize("kind", ["brain"], indirect=True, scope="module")
+def test_every_glioblastoma_is_grade_4_and_a_few_other_tumours_are(worlds):
+    table = worlds["null"].table.dropna(subset=["glioblastoma", "tumour_grade_4"])
+    grade_4 = table["tumour_grade_4"].astype(bool)
+    assert grade_4[table["glioblastoma"] == 1].all()
+    others = grade_4[table["glioblastoma"] == 0]
+    assert 0.05 < others.mean() < 0.2
+    assert (table.groupby("patient_id")["tumour_grade_4"].nunique() == 1).all()
+
+
 def test_men_look_the_same_in_every_world(worlds):
     men = (worlds["null"].table["sex"] == "Male").to_numpy()
     assert np.array_equal(worlds["null"].images[men], worlds["planted"].images[men])
