@@ -422,12 +422,15 @@ def test_one_command_draws_phantoms_once_and_runs_all_audits(run, twin, write, t
 
 def test_folders_and_cohorts_take_the_place_of_phantoms(*, run, twin, write, folder, plug_ins, tmp_path):
     plug_ins.clear()
-    twin.cohorts["cohorts/mine"] = cohort_pb2.Cohort(name="cohorts/mine", attributes=[{"name": "sex"}])
+    joined = cohort_pb2.Demographics(matched=7, unmatched=2)
+    mine = cohort_pb2.Cohort(name="cohorts/mine", attributes=[{"name": "sex"}], demographics=joined)
+    twin.cohorts[mine.name] = mine
     (folder / "people.csv").write_text("PATIENT,PRIMARY_RACE\n")
     tables = (f"--left-table={folder / 'rows.csv'}", "--left-demographics", folder / "people.csv")
     where = ("--left", folder, *tables, "--right", "cohorts/mine")
-    code, _, err = run("studies", "run", *where, write(STUDY), "--out", tmp_path / "out")
+    code, out, err = run("studies", "run", *where, write(STUDY), "--out", tmp_path / "out")
     assert code == 0, err
+    assert out.count("patients in the demographics: 7 matched, 2 unmatched, 0 conflicting") == 1
     assert [request.spec.cohort for request in twin.called("CreateAudit")] == ["cohorts/2", "cohorts/mine"]
     assert [request.demographics_csv for request in twin.called("CreateCohort")] == ["PATIENT,PRIMARY_RACE\n"]
 

@@ -67,6 +67,7 @@ def run(
                 sources[audit.name] = _phantoms(context, audit, target / "phantoms")
         try:
             audits = run_study(client, study, sources, target, follow_together)
+            joined = {name: client.cohorts.get(audit.proto.spec.cohort).demographics for name, audit in audits.items()}
         except KeyboardInterrupt:
             err.print("\nwhat has begun goes on; the same command again comes back to it", soft_wrap=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -78,6 +79,9 @@ def run(
         out.print(f"[bold]{name}[/bold]  {made.name}  {target / name / 'report.html'}", soft_wrap=True, highlight=False)
         for line in verdict_line(report).split("; "):
             out.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
+        if joined[name]:
+            counts = ", ".join(f"{count} {how}" for how, count in joined[name].items())
+            out.print(f"  patients in the demographics: {counts}", soft_wrap=True, highlight=False)
     out.print(f"open {target / 'index.html'} in a browser", soft_wrap=True, highlight=False)
 
 
