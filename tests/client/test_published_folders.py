@@ -81,7 +81,7 @@ async def audited(platform, spec):
     audits = Audits(platform.ledger(), platform.store(), platform.calls(), platform.settings)
     request = audit_service_pb2.CreateAuditRequest(spec=spec)
     message = operations_pb2.Operation.FromString(await audits.create(request.SerializeToString()))
-    done = await platform.finish(platform.ledger().get_operation(message.name), platform.worker(), limit_s=300)
+    done = await platform.finish(platform.ledger().get_operation(message.name), platform.worker(), limit_s=800)
     assert done.state == "succeeded", done.error
     return platform.report(done)
 
@@ -136,6 +136,7 @@ async def test_ucsf_pdgm_sends_two_of_its_volumes_and_becomes_a_cohort(client, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_the_studys_chest_audit_runs_on_chexpert_by_race(client, twin, platform, tmp_path):
     write_chexpert(tmp_path / "many", patients=18)
     cohort = await ingested(platform, *sent(client, twin, chest_folder(tmp_path / "many")))
@@ -147,6 +148,7 @@ async def test_the_studys_chest_audit_runs_on_chexpert_by_race(client, twin, pla
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_the_studys_brain_audit_runs_on_ucsf_pdgm(client, twin, platform, ucsf):
     cohort = await ingested(platform, *sent(client, twin, folder_of(BRAIN, ucsf)))
     report = await audited(platform, BRAIN.spec_of(cohort))
