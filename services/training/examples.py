@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from services.maths.imaging.degradation import degrade
 from services.maths.phantoms import draw_records
+from services.maths.phantoms.worlds import Kind, patient_name
 from services.maths.pixels import resize_masks, to_model
 from services.training.recipes import PIXELS, Recipe
 
@@ -36,6 +37,20 @@ class Examples:
         return len(self.patients)
 
 
+def phantom_seed(seed: int, role: int) -> int:
+    """The stream of a role's patients; no patient is in two."""
+    return _ROLES * seed + role
+
+
+def phantom_names(kind: Kind, patients: Mapping[int, int], seed: int) -> set[str]:
+    """Who is drawn. ``patients``: role → how many."""
+    return {
+        patient_name(kind, phantom_seed(seed, role), index)
+        for role, count in patients.items()
+        for index in range(count)
+    }
+
+
 def draw_examples(
     recipe: Recipe, role: int, patients: int, seed: int, check: Callable[[], None] = lambda: None
 ) -> Examples:
@@ -43,7 +58,7 @@ def draw_examples(
     images, masks, rows = [], [], []
     for patient in range(patients):
         check()
-        records = list(draw_records(recipe.kind, recipe.world, patient, _ROLES * seed + role, DRAWN_AT))
+        records = list(draw_records(recipe.kind, recipe.world, patient, phantom_seed(seed, role), DRAWN_AT))
         images.append(to_model(np.stack([record.image for record in records]), PIXELS))
         masks.append(resize_masks(np.stack([record.mask for record in records]), PIXELS.height, PIXELS.width))
         rows += [record.row for record in records]

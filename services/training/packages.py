@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import torch
 import yaml
 from safetensors.torch import save
 
+from services.adapters.learned import FILENAME, Learned, learned_json
 from services.adapters.weights import ModelRecord
 from services.training.recipes import MODALITIES, PIXELS, Recipe
 
@@ -83,6 +84,13 @@ def weights_bytes(state: Mapping[str, torch.Tensor], *, half: bool = False) -> b
             for name, tensor in state.items()
         }
     )
+
+
+def listed(lists: Sequence[Learned]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What ``model.yaml`` says of whom the model learned from, and the file; the model's own list comes first."""
+    data = learned_json(lists)
+    said = {"file": FILENAME, "sha256": hashlib.sha256(data).hexdigest(), "patients": len(lists[0].hashes)}
+    return said, {FILENAME: data}
 
 
 def write_package(

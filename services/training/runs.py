@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from safetensors.torch import load, load_file, save_file
 
+from services.adapters.learned import learned
 from services.adapters.restoration import read_restoration
 from services.maths.networks import build_network
-from services.training.examples import HELD_OUT, TRAINING, VALIDATION, Examples, draw_examples
+from services.training.examples import HELD_OUT, TRAINING, VALIDATION, Examples, draw_examples, phantom_names
 from services.training.learning import Epoch, train
-from services.training.packages import describe, weights_bytes, write_package
+from services.training.packages import describe, listed, weights_bytes, write_package
 from services.training.recipes import Recipe, find_recipe
 from services.training.scoring import choose_thresholds, predict, score
 from services.training.snapshots import State
@@ -92,6 +93,8 @@ def publish(
     judged_by_threshold = run.recipe.task != "reconstruction"
     thresholds = choose_thresholds(run.recipe, predicted(validation), validation) if judged_by_threshold else {}
     scores = score(run.recipe, predicted(held_out), held_out, thresholds)
+    people = phantom_names(run.recipe.kind, {TRAINING: run.patients, VALIDATION: run.others}, run.seed)
+    learned_from, files = listed([learned(f"{run.recipe.name}@{version}", people, salt=run.recipe.digest)])
     record = describe(
         run.recipe,
         version,
@@ -101,8 +104,9 @@ def publish(
         validation_patients=run.others,
         thresholds=thresholds,
         scores=scores,
+        learned_from=learned_from,
     )
-    write_package(registry, record, weights)
+    write_package(registry, record, weights, files)
     return dict(record.scores)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from evenhand.training.v1 import training_service_pb2
 
+from services.adapters.learned import read_learned
 from services.adapters.ledger import open_ledger
 from services.adapters.weights import DirectoryRegistry
 from services.errors import Conflict, InvalidInput, NotFound, OutOfRange
@@ -45,6 +46,10 @@ async def test_a_training_leaves_a_package_that_the_registry_reads(room):
     assert dict(training.scores) == pytest.approx(record.scores)
     assert record.training["seed"] == 3
     assert record.threshold_source is not None and record.threshold_source.split == "validation"
+    (own,) = read_learned(DirectoryRegistry([room.settings.models]).learned_from(record))
+    drawn = {f"brain-{seed}-{number:05d}" for seed in (9, 10, 11) for number in range(60)}
+    expected = {f"brain-9-{number:05d}" for number in range(40)} | {f"brain-10-{number:05d}" for number in range(10)}
+    assert own.shared(drawn) == expected  # 11 are the held-out patients
     assert finished.response["value"]["name"] == finished.resource
     assert not list(room.settings.runs.iterdir())
 

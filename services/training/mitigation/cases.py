@@ -20,8 +20,8 @@ from services.maths.mitigation.attributes import NOT_RECORDED, Missing, trainabl
 from services.maths.phantoms import draw_records
 from services.maths.phantoms.worlds import Kind, patient_name
 from services.maths.pixels import PixelSpec, to_model
-from services.training.examples import DRAWN_AT, HELD_OUT, TRAINING
-from services.training.mitigation.people import phantom_attributes, phantom_seed
+from services.training.examples import DRAWN_AT, HELD_OUT, TRAINING, phantom_seed
+from services.training.mitigation.people import phantom_attributes
 
 Check = Callable[[], None]
 

@@ -21,7 +21,7 @@ from services.adapters.object_store import ObjectStore
 from services.errors import FailedPrecondition
 from services.maths.phantoms import LABELS
 from services.maths.phantoms.worlds import Kind, draw_patient, patient_name, patient_stream
-from services.training.examples import HELD_OUT, TRAINING, VALIDATION
+from services.training.examples import HELD_OUT, TRAINING, VALIDATION, phantom_seed
 
 ROLES = (TRAINING, VALIDATION, HELD_OUT)
 _ROLE_OF_SPLIT = {
@@ -36,11 +36,6 @@ _SHARES = (0.7, 0.85, 1.0)
 _AGES = (40, 60, 80)
 _AGE_GROUPS = ("under 40", "40 to 59", "60 to 79", "80 and over")
 PHANTOM_ATTRIBUTES = ("sex", "age", "race")
-
-
-def phantom_seed(seed: int, role: int) -> int:
-    """The stream of a role's patients; no patient is in two."""
-    return len(ROLES) * seed + role
 
 
 def phantom_attributes(row: Mapping[str, Any]) -> dict[str, str | None]:

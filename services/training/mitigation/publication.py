@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from services.adapters.learned import FILENAME, learned, learned_json, read_learned
+from services.adapters.learned import learned, read_learned
 from services.training.mitigation.bench import Bench
 from services.training.mitigation.judging import Judgement
-from services.training.packages import describe, weights_bytes, write_package
+from services.training.packages import describe, listed, weights_bytes, write_package
 from services.training.snapshots import State
 
 
@@ -73,7 +72,7 @@ def _publish(
     weights = weights_bytes(one.state, half=run.recipe.half)
     patients = set(bench.data.training.patients) | set(bench.data.validation.patients)
     own = learned(f"{run.recipe.name}@{version}", patients, salt=bench.data.digest)
-    whom = learned_json([own, *read_learned(bench.models.learned_from(bench.base))])
+    learned_from, files = listed([own, *read_learned(bench.models.learned_from(bench.base))])
     record = describe(
         run.recipe,
         str(version),
@@ -84,9 +83,9 @@ def _publish(
         thresholds={},
         scores=held_out,
         lineage=_lineage(bench, one, validation, chosen=chosen),
-        learned_from={"file": FILENAME, "sha256": hashlib.sha256(whom).hexdigest(), "patients": len(own.hashes)},
+        learned_from=learned_from,
     )
-    write_package(registry, record, weights, {FILENAME: whom})
+    write_package(registry, record, weights, files)
     return {
         "version": record.version,
         "digest": record.digest,

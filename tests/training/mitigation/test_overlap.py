@@ -16,8 +16,7 @@ from services.audit.audits import Audits
 from services.errors import FailedPrecondition, Internal
 from services.hosting.calls import LocalModelCalls
 from services.maths.phantoms.worlds import patient_name
-from services.training.examples import TRAINING
-from services.training.mitigation.people import phantom_seed
+from services.training.examples import TRAINING, phantom_seed
 from services.training.zoo import ZOO
 from tests.training.mitigation.cohorts import records
 
