@@ -14,7 +14,7 @@ from evenhand.resources.v1 import model_pb2
 from evenhand.tuning import model_version
 
 Baseline = Literal["base", "original"]
-COLUMNS = ("pipeline", "measure", "before", "after", "change", "95 % limits", "labels", "found")
+COLUMNS = ("pipelines", "measure", "before", "after", "change", "95 % limits", "changed in")
 
 
 def before_after_spec(
@@ -75,26 +75,30 @@ def versioned(model: model_pb2.Model) -> str:
     return f"{model.name}@{model.version}"
 
 
-def changes_table(audits: Iterable[model_pb2.ModelAudit], audit: str = "") -> pd.DataFrame:
-    """One row a candidate and measure of the card's audits, or of the one named: before, after, change with limits.
+def changes_table(audits: Iterable[model_pb2.ModelAudit]) -> pd.DataFrame:
+    """One row a candidate and measure: before, after, change with limits, all means over labels.
 
-    ``labels`` is how many labels the numbers are means of, and ``found`` in how many of them the audit found a change.
+    "1 of 2 labels": the means are of two labels, and in one of them the audit found a change. What the cards of several
+    versions say alike comes once.
     """
     rows = {
-        (change.candidate, change.metric, change.attribute): _row(change)
+        (one.audit, change.candidate, change.metric, change.attribute): _row(change)
         for one in audits
-        if audit in ("", one.audit)
         for change in one.changes
     }
     return pd.DataFrame(rows.values(), columns=list(COLUMNS))
 
 
 def _row(change: model_pb2.AuditedChange) -> tuple[object, ...]:
-    measure = f"{change.metric.upper()} by {change.attribute}" if change.attribute else change.metric.upper()
-    limits = f"{change.ci_low:+.3g} to {change.ci_high:+.3g}" if change.HasField("ci_low") else ""
-    change_of = (change.before, change.after, change.change)
-    pipelines = f"{change.baseline} → {change.candidate}"
-    return pipelines, measure, *change_of, limits, change.labels, change.found
+    return (
+        f"{change.baseline} → {change.candidate}",
+        f"{change.metric.upper()} by {change.attribute}" if change.attribute else change.metric.upper(),
+        change.before,
+        change.after,
+        change.change,
+        f"{change.ci_low:+.3g} to {change.ci_high:+.3g}" if change.HasField("ci_low") else "",
+        f"{change.found} of {change.labels} label{'s' if change.labels != 1 else ''}",
+    )
 
 
 def _reader(name: str) -> str:

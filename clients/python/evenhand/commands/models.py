@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 from evenhand.before_after import changes_table
 from evenhand.commands import evaluate
 from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_resource, print_resources
+from evenhand.resources.v1 import model_pb2
 from evenhand.summary import rich_table
 
 app = typer.Typer(help="Models that are served now.", no_args_is_help=True)
@@ -39,8 +41,15 @@ def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
         for audit in model.proto.audits:
             named = f" ({audit.display_name})" if audit.display_name else ""
             title = f"{audit.audit}{named}, {audit.cohort}, {audit.patients} patients"
-            out.print(rich_table(changes_table([audit]), escape(title)))
+            out.print(f"\n[bold]{escape(title)}[/bold]", soft_wrap=True, highlight=False)
+            print_changes([audit])
             out.print(f"report: {audit.report}", soft_wrap=True, highlight=False)
+
+
+def print_changes(audits: Sequence[model_pb2.ModelAudit]) -> None:
+    """A table for each pair of pipelines: what was before and what is after."""
+    for pipelines, rows in changes_table(audits).groupby("pipelines", sort=False):
+        out.print(rich_table(rows.drop(columns="pipelines"), escape(str(pipelines))))
 
 
 @app.command()

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 import yaml
 from google.protobuf.json_format import MessageToDict
+from rich.markup import escape
 
 from evenhand.audit.v1 import audit_pb2
-from evenhand.before_after import Baseline, before_after_spec, changes_table, versioned
+from evenhand.before_after import Baseline, before_after_spec, versioned
 from evenhand.client import Client
 from evenhand.commands.console import (
     AsJson,
@@ -24,9 +25,9 @@ from evenhand.commands.console import (
     print_resource,
     print_resources,
 )
+from evenhand.commands.models import print_changes
 from evenhand.listing import api_json
 from evenhand.resources.v1 import model_pb2
-from evenhand.summary import rich_table
 from evenhand.tuning import FineTuning
 
 app = typer.Typer(help="Training runs of the platform's recipes.", no_args_is_help=True)
@@ -177,7 +178,8 @@ def audit(
     if as_json:
         print_json({"audit": made.to_json(), "cards": [api_json(one) for one in found]})
         return
-    out.print(rich_table(changes_table(found), f"{made.name}  {shown}"))
+    out.print(f"[bold]{escape(f'{made.name}  {shown}')}[/bold]", soft_wrap=True, highlight=False)
+    print_changes(found)
     out.print(f"report: {found[0].report if found else made.name}", soft_wrap=True, highlight=False)
     for path in files:
         out.print(f"  {path}", soft_wrap=True, highlight=False)

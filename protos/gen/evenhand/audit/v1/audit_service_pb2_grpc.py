@@ -77,7 +77,9 @@ class AuditServiceServicer:
 
     def CreateAudit(self, request, context):
         """Validates everything, stores the operation and its chunks in one transaction and returns at once. The operation's
-        response is an Audit, its metadata CreateAuditMetadata. Idempotent by request_id.
+        response is an Audit, its metadata CreateAuditMetadata. Idempotent by request_id. FAILED_PRECONDITION with reason
+        COHORTS_OVERLAP where a model of it, or one that it was fine-tuned from, learned from patients of the cohort; the
+        details have their number (patients) and the model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
