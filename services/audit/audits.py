@@ -39,7 +39,7 @@ class Audits:
         self._calls = calls
         self._settings = settings
         self._planner = Planner(store)
-        self._perceptual = Perceptual(settings.lpips_weights)
+        self._perceptual = Perceptual(settings.lpips_weights, settings.models)
         self._overlaps = Overlaps(store, calls)
 
     async def create(self, data: bytes) -> bytes:
@@ -63,7 +63,7 @@ class Audits:
         catalogue = await self._calls.catalogue()
         perceptual = await asyncio.to_thread(self._perceptual.digests, spec.quality_metrics)
         plan = resolve(spec, manifest, catalogue, batch_size=self._settings.batch_size, perceptual=perceptual)
-        self._perceptual.check(plan)
+        await asyncio.to_thread(self._perceptual.check, plan, catalogue)
         await self._overlaps.check(plan, manifest, catalogue)
         forecast = await self._planner.forecast(plan, manifest)
         return replace(plan, warnings=(*plan.warnings, *forecast.warnings)), forecast

@@ -22,7 +22,7 @@ from services.adapters.object_store import ObjectStore
 from services.audit import resources
 from services.audit.cohort.ingest import ingest
 from services.audit.cohort.schema import CohortSchema
-from services.audit.perceptual import VARIANTS, Perceptual
+from services.audit.perceptual import Perceptual
 from services.audit.pipeline import ModelStage, ResolvedAudit, ResolvedPipeline, plan_from_dict
 from services.audit.publish import PublishTask
 from services.audit.results.formats import predictions_table, quality_table
@@ -196,7 +196,7 @@ async def _read_batches(
 def _measures(plan: ResolvedAudit, perceptual: Perceptual) -> dict[str, Measure]:
     """The plan's quality metrics; the weights of those that have some must be the ones that it pinned."""
     return {
-        name: perceptual.measure(name, plan.perceptual[name]) if name in VARIANTS else MEASURES[name]
+        name: MEASURES[name] if name in MEASURES else perceptual.measure(name, plan.perceptual[name])
         for name in plan.quality_metrics
     }
 

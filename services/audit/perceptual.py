@@ -1,4 +1,6 @@
-"""The LPIPS networks that an audit asks for: there, pinned by digest, and loaded once a process.
+"""The perceptual metrics that an audit asks for: their networks there, pinned by digest, and loaded once a process.
+
+LPIPS has weights of its own; a distance in an encoder's features has a package of the registry.
 
 torch is imported when a network is first needed: most audits need none, and it is half of a worker's start.
 """
@@ -6,14 +8,15 @@ torch is imported when a network is first needed: most audits need none, and it 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.audit.pipeline import Degrade, ModelStage, ResolvedAudit, ResolvedPipeline
+from services.audit.encoders import Encoders
+from services.audit.pipeline import Degrade, ModelStage, ResolvedAudit, ResolvedPipeline, encoder_of
 from services.errors import FailedPrecondition, InvalidInput
 
 if TYPE_CHECKING:
@@ -23,35 +26,48 @@ VARIANTS: dict[str, Variant] = {"lpips_alex": "alex", "lpips_vgg": "vgg"}
 
 
 class Perceptual:
-    """``folder`` is the settings' ``lpips_weights``; its files are read when a metric first needs them."""
+    """``folder`` and ``registries``: the settings' ``lpips_weights`` and ``models``, read when a metric needs them."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, registries: Sequence[Path]) -> None:
         self._folder = folder
+        self._encoders = Encoders(registries)
         self._networks: dict[str, LpipsNetwork] = {}
         self._lock = threading.Lock()
 
     def digests(self, metrics: Iterable[str]) -> dict[str, str]:
-        """sha256 of the weights of those of ``metrics`` that need some.
+        """The digest of the network of those of ``metrics`` that have one.
 
-        Raises FailedPrecondition LPIPS_WEIGHTS_ABSENT, and what else :func:`load_lpips` raises.
+        Raises FailedPrecondition LPIPS_WEIGHTS_ABSENT, and what else :func:`load_lpips` and :class:`Encoders` raise.
         """
-        return {metric: self._network(metric).digest for metric in metrics if metric in VARIANTS}
+        networks = {metric: self._network(metric).digest for metric in metrics if metric in VARIANTS}
+        return networks | {metric: self._encoders.digest(metric) for metric in metrics if encoder_of(metric)}
 
-    def check(self, plan: ResolvedAudit) -> None:
-        """Raises InvalidInput for a pipeline whose images are too small for a network that is to compare them."""
-        for metric in plan.perceptual:
-            smallest = self._network(metric).smallest
-            for index, pipeline in enumerate(plan.pipelines):
-                if changes_images(pipeline) and min(pipeline.height, pipeline.width) < smallest:
-                    raise InvalidInput(
-                        f"{metric} needs images of at least {smallest} pixels a side; those of {pipeline.name} have "
-                        f"{pipeline.height} x {pipeline.width}",
-                        field=f"spec.pipelines[{index}]",
-                        reason="IMAGE_TOO_SMALL_FOR_METRIC",
-                    )
+    def check(self, plan: ResolvedAudit, catalogue: Iterable[Mapping[str, Any]]) -> None:
+        """Raises InvalidInput for a pipeline whose images do not suit a network that is to compare them."""
+        modalities = {model["digest"]: str(model.get("modality") or "") for model in catalogue}
+        places = {f"spec.pipelines[{index}]": pipeline for index, pipeline in enumerate(plan.pipelines)}
+        compared = {at: pipeline for at, pipeline in places.items() if changes_images(pipeline)}
+        for metric, digest in plan.perceptual.items():
+            if encoder_of(metric):
+                self._encoders.check(metric, digest, compared, modalities)
+                continue
+            for at, pipeline in compared.items():
+                self._check_size(metric, pipeline, at)
+
+    def _check_size(self, metric: str, pipeline: ResolvedPipeline, at: str) -> None:
+        smallest = self._network(metric).smallest
+        if min(pipeline.height, pipeline.width) < smallest:
+            raise InvalidInput(
+                f"{metric} needs images of at least {smallest} pixels a side; those of {pipeline.name} have "
+                f"{pipeline.height} x {pipeline.width}",
+                field=at,
+                reason="IMAGE_TOO_SMALL_FOR_METRIC",
+            )
 
     def measure(self, metric: str, digest: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """The metric as a function of (changed, original) images, with the weights that the plan pinned."""
+        if encoder_of(metric):
+            return self._encoders.distance(metric, digest)
         network = self._network(metric)
         if network.digest != digest:
             raise FailedPrecondition(

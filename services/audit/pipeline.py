@@ -6,6 +6,7 @@ size. Its digest names the audit's numbers: two audits with one digest must give
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -20,6 +21,15 @@ ModelStageKind = Literal["reconstruct", "classify", "segment"]
 QUALITY_METRICS = ("psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg")
 """Comparisons of a changed image with its original, in the order in which plans name them."""
 DEFAULT_QUALITY_METRICS = ("psnr", "ssim_gaussian11")
+PERCEPTUAL = "perceptual"
+"""Named with an image encoder of the registry, "perceptual/phantom-clip": the distance in that encoder's features."""
+_WITH_ENCODER = re.compile(f"{PERCEPTUAL}/([a-z0-9][a-z0-9-]{{0,62}})")
+
+
+def encoder_of(metric: str) -> str:
+    """The encoder's name in "perceptual/phantom-clip"; "" for anything else."""
+    named = _WITH_ENCODER.fullmatch(metric)
+    return named[1] if named else ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ class ThresholdRecord:
 
 @dataclass(frozen=True)
 class ResolvedAudit:
-    """``perceptual`` has the sha256 of each LPIPS network that the quality metrics need.
+    """``perceptual`` has the digest of each network that the quality metrics need, LPIPS or an encoder, by the metric.
 
     ``acquisitions`` says in words what each pipeline's degradation does at its size, the exact share of k-space too.
     """

@@ -179,7 +179,9 @@ def readings(plan: ResolvedAudit) -> list[Reading]:
             elif isinstance(stage, ModelStage) and stage.kind == "segment":
                 found.setdefault(("segmentation", ""), ("", Counter()))[1].update(["dice"])
         if changes_images(pipeline):
-            found.setdefault(("reconstruction", ""), ("", Counter()))[1].update(plan.quality_metrics)
+            for name in plan.quality_metrics:
+                metric, _, encoder = name.partition("/")
+                found.setdefault(("reconstruction", encoder), ("", Counter()))[1].update([metric])
     return [Reading(task, label, attribute, metrics) for (task, label), (attribute, metrics) in found.items()]
 
 

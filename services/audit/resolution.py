@@ -54,7 +54,7 @@ def resolve(
 ) -> ResolvedAudit:
     """Fit a checked request to one cohort's manifest and the models being served.
 
-    ``perceptual`` holds the sha256 of the LPIPS networks that the request asks for. Raises NotFound for an unknown
+    ``perceptual`` holds the digests of the networks that the quality metrics need. Raises NotFound for an unknown
     model, UnknownAttribute, UnknownLabel, InvalidInput for stages that do not fit, and FailedPrecondition for
     thresholds that were fitted on what they would be judged on, each with the path of the field. What merely cannot be
     estimated (a label without negatives, an empty group) is no error: it becomes a warning and a stated cell state in

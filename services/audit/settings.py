@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.hosting.settings import StateSettings
+from services.hosting.settings import StateSettings, zoo
 
 
 def _import_roots() -> tuple[Path, ...]:
@@ -29,6 +29,9 @@ class Settings(StateSettings):
     lpips_weights: Path | None = Field(default_factory=_lpips_weights)
     """Folder with the weights of the LPIPS networks; without it an audit that asks for LPIPS is refused."""
 
+    registries: tuple[Path, ...] = Field(default_factory=zoo)
+    """Registry folders with the encoders that perceptual distances are taken in, besides that of trained models."""
+
     workers: int = Field(default=1, ge=1, le=64)
     num_cpus: float = Field(default=0.1, ge=0)
     """What Ray's scheduler counts each replica as, not a limit."""
@@ -48,3 +51,8 @@ class Settings(StateSettings):
     """How long a chunk waits for a model, the store or the ledger to come back before it is given up for a while."""
     max_attempts: int = Field(default=20, ge=1)
     """After so many leases of one chunk the operation fails: something in it ends every worker that tries."""
+
+    @property
+    def models(self) -> tuple[Path, ...]:
+        """Every registry folder, that of trained models last."""
+        return (*self.registries, self.data_dir / "models")

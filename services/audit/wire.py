@@ -16,12 +16,14 @@ from google.protobuf.json_format import MessageToDict
 
 from services.audit.pipeline import (
     DEFAULT_QUALITY_METRICS,
+    PERCEPTUAL,
     QUALITY_METRICS,
     AuditSpec,
     Degrade,
     Pipeline,
     Sampling,
     UseModel,
+    encoder_of,
 )
 from services.errors import InvalidInput, OutOfRange
 from services.hosting.requests import body_digest, display_name, plain_text, request_id, resource_name
@@ -239,16 +241,18 @@ def _reference_groups(message: audit_pb2.AuditSpec) -> dict[str, str]:
 
 
 def _quality_metrics(message: audit_pb2.AuditSpec) -> tuple[str, ...]:
-    """What was asked for, in one order whichever order it was asked for in."""
+    """What was asked for, in one order whichever order it was asked for in: distances in encoders last, by name."""
     asked = _unique(message.quality_metrics, "spec.quality_metrics") or DEFAULT_QUALITY_METRICS
     for index, name in enumerate(asked):
-        if name not in QUALITY_METRICS:
+        if name not in QUALITY_METRICS and not encoder_of(name):
             raise InvalidInput(
-                f"there is no quality metric {name[:64]!r}; there are {', '.join(QUALITY_METRICS)}",
+                f"there is no quality metric {name[:64]!r}; there are {', '.join(QUALITY_METRICS)} and "
+                f"{PERCEPTUAL}/ENCODER, such as {PERCEPTUAL}/phantom-clip",
                 field=f"spec.quality_metrics[{index}]",
                 reason="METRIC_UNKNOWN",
             )
-    return tuple(name for name in QUALITY_METRICS if name in asked)
+    known = [name for name in QUALITY_METRICS if name in asked]
+    return (*known, *sorted(set(asked) - set(known)))
 
 
 def _unique(names: Iterable[str], at: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Worker:
         self._ledger = ledger
         self._settings = settings
         window = asyncio.Semaphore(settings.in_flight)
-        perceptual = Perceptual(settings.lpips_weights)
+        perceptual = Perceptual(settings.lpips_weights, settings.models)
         self._tools = Tools(ledger, store, calls, publish, settings, ShardCache(store), window, perceptual)
 
     async def run(self) -> None:

@@ -123,11 +123,11 @@ def test_an_unknown_preset_is_answered_with_all_presets() -> None:
 
 def test_what_was_asked_for_arrives_whatever_its_order() -> None:
     message = good_request()
-    message.spec.quality_metrics.extend(["lpips_alex", "psnr"])
+    message.spec.quality_metrics.extend(["perceptual/ward-clip", "lpips_alex", "perceptual/phantom-clip", "psnr"])
     message.spec.reference_groups.update({"sex ,age": "Male, young", "sex": "Male"})
     message.spec.allow_test_thresholds = True
     spec = wire.audit_request(message).spec
-    assert spec.quality_metrics == ("psnr", "lpips_alex")
+    assert spec.quality_metrics == ("psnr", "lpips_alex", "perceptual/phantom-clip", "perceptual/ward-clip")
     assert list(spec.reference_groups.items()) == [("sex", "Male"), ("sex,age", "Male, young")]
     assert spec.allow_test_thresholds
     assert wire.plan_request(audit_service_pb2.PlanAuditRequest(spec=message.spec)) == spec
@@ -307,6 +307,8 @@ BAD: list[tuple[Change, type[ServiceError], str, str]] = [
     (assign(labels=["Edema", "Edema"]), InvalidInput, "spec.labels[1]", "NAMED_TWICE"),
     (assign(seed=-1), OutOfRange, "spec.seed", "VALUE_OUT_OF_RANGE"),
     (assign(quality_metrics=["psnr", "ssim"]), InvalidInput, "spec.quality_metrics[1]", "METRIC_UNKNOWN"),
+    (assign(quality_metrics=["psnr", "perceptual"]), InvalidInput, "spec.quality_metrics[1]", "METRIC_UNKNOWN"),
+    (assign(quality_metrics=["perceptual/A clip"]), InvalidInput, "spec.quality_metrics[0]", "METRIC_UNKNOWN"),
     (assign(quality_metrics=["psnr", "psnr"]), InvalidInput, "spec.quality_metrics[1]", "NAMED_TWICE"),
     (reference(sex_age_race="x"), InvalidInput, "spec.reference_groups[sex,age,race]", "ATTRIBUTE_MALFORMED"),
     (two_references, InvalidInput, "spec.reference_groups[sex]", "NAMED_TWICE"),

@@ -213,6 +213,17 @@ def test_the_summary_puts_pipelines_side_by_side(report):
     assert list(summary["gaps by sex"]) == ["0 of 3", "2 of 3"]
 
 
+def test_the_summary_keeps_the_distances_of_two_encoders_apart(report):
+    quality = next(row for row in report.plain["cells"] if row["metric"] == "psnr")
+    distances = {"phantom-clip": 0.9, "ward-clip": 0.2}
+    cells = [{**quality, "metric": "perceptual", "label": name, "estimate": size} for name, size in distances.items()]
+    both = AuditReport({**report.plain, "cells": [*report.plain["cells"], *cells]}, b"")
+    summary = pipeline_summary(both).set_index("pipeline")
+    assert summary.loc["degraded", "distance in phantom-clip"] == 0.9
+    assert summary.loc["degraded", "distance in ward-clip"] == 0.2
+    assert summary.loc["original"].filter(like="distance").isna().all()
+
+
 def test_the_planted_drop_is_visible_by_group(report):
     rates = group_rates(report).set_index("group")
     assert rates.loc["Female", "degraded"] == pytest.approx(0.4)

@@ -319,6 +319,12 @@ SPECS: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.reference_groups[age]",
     ),
     "unknown quality metric": ({"quality_metrics": ["fid"]}, "METRIC_UNKNOWN", "spec.quality_metrics[0]"),
+    "unknown encoder": ({"quality_metrics": ["perceptual/absent"]}, "MODEL_NOT_FOUND", "spec.quality_metrics"),
+    "encoder that has one answer only": (
+        {"quality_metrics": ["perceptual/chest-classifier"]},
+        "TASK_MISMATCH",
+        "spec.quality_metrics",
+    ),
     "LPIPS without weights": ({"quality_metrics": ["lpips_vgg"]}, "LPIPS_WEIGHTS_ABSENT", "spec.quality_metrics"),
 }
 

@@ -37,11 +37,14 @@ def test_one_command_audits_chest_and_brain_and_again_repeats_nothing(platform: 
         attributes = {cell["attribute"] for cell in report["cells"]}
         assert {"sex", "age", "race", "sex,age", "sex,race", "age,race"} <= attributes
         quality = pd.read_parquet(out / name / "quality.parquet")
-        psnr = quality[quality.metric == "psnr"].groupby("pipeline").value.mean()
-        assert psnr["unet"] > psnr["degraded"] + 3
+        means = quality.groupby(["metric", "pipeline"]).value.mean()
+        assert means["psnr", "unet"] > means["psnr", "degraded"] + 3
+        assert means["perceptual/phantom-clip", "unet"] < 0.7 * means["perceptual/phantom-clip", "degraded"]
         assert (out / name / "report.html").is_file()
     assert any(cell["metric"] == "dice" for cell in reports["brain"]["cells"])
+    assert {"glioblastoma", "tumour_grade_4"} <= {cell["label"] for cell in reports["brain"]["cells"]}
     page = (out / "index.html").read_text()
+    assert page.count("distance in phantom-clip") == 2
     assert all(f'href="{name}/report.html"' in page for name in reports)
 
     again = json.loads(platform.run("studies", "run", str(study), "--out", str(out), "--json").stdout)

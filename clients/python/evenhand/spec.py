@@ -82,7 +82,8 @@ class AuditSpec:
         min_patients, min_cases: the smallest cell that is more than "insufficient"; 0 means the platform's defaults,
             5 patients that decide the metric and 10 cases.
         reference_groups: attribute → the group to compare the others with besides, {"sex": "Male"}.
-        quality_metrics: "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg"; empty means the first two.
+        quality_metrics: "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg", "perceptual/phantom-clip" (or another
+            image encoder of the server's registries); empty means the first two.
         allow_test_thresholds: audit models whose thresholds were fitted on test data or on this cohort, and say so.
     """
 

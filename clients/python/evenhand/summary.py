@@ -119,7 +119,7 @@ def judged(report: AuditReport) -> pd.DataFrame:
 
 
 def pipeline_summary(report: AuditReport) -> pd.DataFrame:
-    """One row per pipeline: mean over labels of overall AUROC and Dice, overall PSNR, and per attribute what was found.
+    """One row per pipeline: mean over labels of overall AUROC and Dice, image quality, and findings per attribute.
 
     "2 of 24": of 24 gaps that were judged, 2 are findings. Columns that no pipeline has a value for are left out.
     """
@@ -131,6 +131,8 @@ def pipeline_summary(report: AuditReport) -> pd.DataFrame:
     for metric, title in (("auroc", "mean AUROC"), ("dice", "mean Dice"), ("psnr", "PSNR dB")):
         if metric in means:
             summary[title] = means[metric]
+    for encoder, distances in readable[readable["metric"] == "perceptual"].groupby("label"):
+        summary[f"distance in {encoder}"] = distances.set_index("pipeline")["estimate"]
     of_models = gaps[gaps["verdict"].notna() & (gaps["metric"] != "prevalence")]
     for attribute, rows in of_models.groupby("attribute", sort=False):
         by_pipeline = rows.groupby("pipeline")["verdict"]

@@ -66,11 +66,14 @@ def heat_maps(reading: Reading, attributes: Sequence[str]) -> Iterator[Markup]:
             shown += 1
 
 
-def numbers_table(reading: Reading, metric: str, attribute: str) -> Markup:
-    """The numbers of a forest: value and difference to everyone over their intervals, adjusted p over the verdict."""
+def numbers_table(reading: Reading, metric: str, attribute: str, targets: Sequence[Target] | None = None) -> Markup:
+    """The numbers of a forest: value and difference to everyone over their intervals, adjusted p over the verdict.
+
+    ``targets``: some of the metric's; None for all.
+    """
     cells_by_row = {
         (target, group): reading.cells(target, metric, (attribute, group))
-        for target in reading.targets(metric)
+        for target in (reading.targets(metric) if targets is None else targets)
         for group in [*reading.groups[attribute], MISSING]
     }
     present = sorted({i for cells in cells_by_row.values() for i, _ in cells})
@@ -91,7 +94,8 @@ def _metric_blocks(reading: Reading, metric: str, attributes: Sequence[str]) -> 
         if not any(found.values()):
             continue
         if metric in QUALITY:
-            drawn += _quality_panels(reading, metric, attribute, found[targets[0]])
+            for target, rows in found.items():
+                drawn += _quality_panels(reading, metric, attribute, target, rows)
             continue
         scale = shared_scale([row for rows in found.values() for row in rows])
         figures = [
@@ -128,7 +132,9 @@ def _panel(
     return figure(f"by {attribute}" if single else name, drawn)
 
 
-def _quality_panels(reading: Reading, metric: str, attribute: str, rows: Sequence[ForestRow]) -> Iterator[Markup]:
+def _quality_panels(
+    reading: Reading, metric: str, attribute: str, target: Target, rows: Sequence[ForestRow]
+) -> Iterator[Markup]:
     """A panel for each pipeline: pipelines differ by far more than groups do, and one scale would hide the groups."""
     of_each = {}
     for series in range(len(reading.pipelines)):
@@ -139,12 +145,13 @@ def _quality_panels(reading: Reading, metric: str, attribute: str, rows: Sequenc
     span = max((high - low for low, high in scales.values()), default=1.0)
     for series, mine in of_each.items():
         middle = sum(scales[series]) / 2
-        name, target = reading.pipelines[series], reading.targets(metric)[0]
+        name = reading.pipelines[series]
         whole = reading.cell(name, target, metric, EVERYONE)
-        title = f"{reading.metric_title(metric)} by {attribute}: {name}"
+        title = f"{reading.measured_title(metric, target)} by {attribute}: {name}"
         limits = middle - span / 2, middle + span / 2
         drawn = forest_panel(title, mine, limits, reference=whole["estimate"] if whole else None)
-        yield figure(f"by {attribute}: {name}", drawn)
+        several = len(reading.targets(metric)) > 1
+        yield figure(f"{target[1]} by {attribute}: {name}" if several else f"by {attribute}: {name}", drawn)
 
 
 def _numbers_row(

@@ -27,6 +27,7 @@ _TITLES = {
     "ssim_gaussian11": "SSIM",
     "lpips_alex": "LPIPS (AlexNet)",
     "lpips_vgg": "LPIPS (VGG)",
+    "perceptual": "Perceptual distance",
     "eodd_half": "EODD, half-sum",
     "eodd_worst": "EODD, worst case",
     "eop": "EOP",
@@ -40,7 +41,7 @@ _TITLES = {
     "overall": "Overall",
 }
 _TASKS = {"reconstruction": "Image quality", "segmentation": "Segmentation", "classification": "Classification"}
-QUALITY = ("psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg")
+QUALITY = ("psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg", "perceptual")
 _OF_A_METRIC = ("max_min", "percent_max_min", "between_group_sd", "difference_to_reference", "ratio_to_reference")
 RATIOS = ("ser", "ratio_to_reference")
 
@@ -114,6 +115,11 @@ class Reading:
         if metric == "tpr,fpr":
             return "TPR and FPR"
         return str(self.methods["metrics"].get(metric, {}).get("title", _TITLES.get(metric, metric)))
+
+    def measured_title(self, metric: str, target: Target) -> str:
+        """The metric, and what it is of where that has a name: "PSNR", "Perceptual distance: phantom-clip"."""
+        title = self.metric_title(metric)
+        return f"{title}: {target[1]}" if target[1] else title
 
     def gap_title(self, definition: str, metric: str) -> str:
         """What a gap or change is called: "EOP", "AUROC, max-min", "Dice over everyone"."""

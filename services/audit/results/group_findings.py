@@ -23,7 +23,7 @@ from services.maths.fairness.testing.verdicts import tolerance, verdict
 Key = tuple[str, str, str, str]
 
 SCORE_TESTED = ("auroc", "tpr", "fpr", "prevalence")
-MEAN_TESTED = ("dice", "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg")
+MEAN_TESTED = ("dice", "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg", "perceptual")
 TESTED = (*SCORE_TESTED, *MEAN_TESTED)
 # Tests of these gaps are those of another definition on the same groups; a spread has none of its own.
 _UNTESTED_GAPS = ("between_group_sd", "difference_to_reference", "ratio_to_reference")

@@ -31,6 +31,7 @@ QUALITY_TASKS = {
     "ssim_gaussian11": "reconstruction",
     "lpips_alex": "reconstruction",
     "lpips_vgg": "reconstruction",
+    "perceptual": "reconstruction",
 }
 # Smallest and largest value, with room for the last bits of single precision; identical images have an infinite PSNR.
 QUALITY_RANGES = {
@@ -39,6 +40,7 @@ QUALITY_RANGES = {
     "ssim_gaussian11": (-1.0, 1.0, "lie between -1 and 1"),
     "lpips_alex": (0.0, sys.float_info.max, "be finite and not below 0"),
     "lpips_vgg": (0.0, sys.float_info.max, "be finite and not below 0"),
+    "perceptual": (0.0, sys.float_info.max, "be finite and not below 0"),
 }
 _ROUNDING = 1e-6
 LABEL_METRICS = ("prevalence",)  # of the label itself, whatever a pipeline makes of the image
@@ -102,7 +104,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of one label (of a structure for Dice, "" for image quality), by pipeline, baseline first."""
+    """What was measured of one label, by pipeline, baseline first.
+
+    The label is the structure for Dice, the encoder for a perceptual distance, "" for other image quality.
+    """
 
     task: str
     label: str
@@ -135,7 +140,7 @@ def measure_quality(
     """Measurements by metric, sorted. Raises InvalidInput for a metric that has no definition here and
     OutOfRange for values that it cannot have."""
     for (name,), by_pipeline in _slices(rows, ("metric",), pipelines):
-        metric, _, structure = name.partition("/")
+        metric, _, label = name.partition("/")
         if metric not in QUALITY_TASKS:
             raise InvalidInput(f"unknown metric {name!r}; known: {', '.join(QUALITY_TASKS)}", field="quality.metric")
         _require_range(metric, pd.concat(by_pipeline.values())["value"].to_numpy())
@@ -150,7 +155,7 @@ def measure_quality(
                 minimums=minimums,
             )
             readings[pipeline] = Reading(means.by, means.sums, values)
-        yield Measurement(QUALITY_TASKS[metric], structure, readings)
+        yield Measurement(QUALITY_TASKS[metric], label, readings)
 
 
 def _require_range(metric: str, value: NDArray[np.float64]) -> None:

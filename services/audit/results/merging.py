@@ -55,7 +55,7 @@ def merge_reports(sites: Sequence[Site], *, ids: Ids = "local") -> Merged:
     ``ids="global"``: an id means the same patient everywhere; one patient seen at two sites is then one cluster, and a
     record found at two sites is an error.
 
-    Raises InvalidInput naming the setting in which two sites differ, and what reading the files raises.
+    Raises InvalidInput naming the setting or network in which two sites differ, and what reading the files raises.
     """
     if len(sites) < 2 or len({site.name for site in sites}) < len(sites):
         raise InvalidInput("two or more sites with names of their own are needed", field="sites")
@@ -64,7 +64,7 @@ def merge_reports(sites: Sequence[Site], *, ids: Ids = "local") -> Merged:
     if ids not in ("local", "global"):
         raise InvalidInput(f"ids must be local or global, not {ids!r}", field="ids")
     reports = [_site_report(site) for site in sites]
-    settings = _common(sites, reports)
+    settings, networks = _common(sites, reports), _networks(sites, reports)
     predictions = pd.concat([_named(read_predictions(s.predictions), s.name, ids) for s in sites], ignore_index=True)
     quality = pd.concat([_named(read_quality(s.quality), s.name, ids) for s in sites], ignore_index=True)
     scored, measured = prediction_rows(predictions), quality_rows(quality)
@@ -87,6 +87,7 @@ def merge_reports(sites: Sequence[Site], *, ids: Ids = "local") -> Merged:
             }
             for site, report in zip(sites, reports, strict=True)
         ],
+        **({"perceptual": networks} if networks else {}),
     }
     report = reduce(scored, measured, provenance=provenance, **settings)
     return Merged(report, predictions_table(scored), quality_table(measured))
@@ -128,6 +129,19 @@ def _common(sites: Sequence[Site], reports: Sequence[dict[str, Any]]) -> dict[st
         "thresholds": list(thresholds.values()),
         "allow_fitted_thresholds": any(row["fitted_on_audited"] for row in thresholds.values()),
     }
+
+
+def _networks(sites: Sequence[Site], reports: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The digests of all sites' perceptual metrics: distances in two networks cannot be averaged."""
+    found: dict[str, str] = {}
+    for site, report in zip(sites, reports, strict=True):
+        for metric, network in (report["provenance"].get("perceptual") or {}).items():
+            if found.setdefault(metric, network) != network:
+                raise InvalidInput(
+                    f"{metric} of {site.name!r} was measured with another network than at the sites before it",
+                    field=f"provenance.perceptual[{metric}]",
+                )
+    return found
 
 
 def _named(rows: pd.DataFrame, site: str, ids: Ids) -> pd.DataFrame:

@@ -38,7 +38,7 @@ _CELL_INTERVALS = (
         "groups.",
     ),
     (
-        {"brier", "dice", "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg"},
+        {"brier", "dice", "psnr", "ssim_gaussian11", "lpips_alex", "lpips_vgg", "perceptual"},
         "Intervals of the means ({names}) use patient-clustered standard errors and a t quantile.",
     ),
 )

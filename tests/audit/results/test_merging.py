@@ -1,5 +1,8 @@
 """Several sites, one report: merging parts is computing on the union."""
 
+import math
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -77,6 +80,26 @@ def test_the_order_of_sites_changes_no_number(sites):
     for key in NUMBERS:
         assert one.report[key] == other.report[key]
     assert one.predictions == other.predictions
+
+
+def test_distances_in_two_encoders_are_not_merged(planted):
+    metric = "perceptual/phantom-clip"
+    named = planted.quality["metric"].astype(str).replace("psnr", metric)
+    finite = planted.quality["value"].replace(math.inf, 0.0)  # what PSNR says of equal images
+    quality = planted.quality.assign(metric=named, value=finite)
+    measured = replace(planted, quality=quality)
+
+    def measured_at(name, digest, keep):
+        return site(name, measured, keep, provenance={"perceptual": {metric: digest}})
+
+    north = measured_at("north", "a" * 64, odd)
+    same, other = (measured_at("south", letter * 64, lambda patient: not odd(patient)) for letter in "ab")
+    merged = merge_reports([north, same], ids="global").report
+    assert merged["provenance"]["perceptual"] == {metric: "a" * 64}
+    assert {cell["label"] for cell in merged["cells"] if cell["metric"] == "perceptual"} == {"phantom-clip"}
+    with pytest.raises(InvalidInput, match="'south' was measured with another network") as caught:
+        merge_reports([north, other], ids="global")
+    assert caught.value.field == f"provenance.perceptual[{metric}]"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ DEFINITIONS = (
     Definition("max_min", ("ssim_gaussian11",)),
     Definition("max_min", ("lpips_alex",)),
     Definition("max_min", ("lpips_vgg",)),
+    Definition("max_min", ("perceptual",)),
 )
 SPREADS = tuple(Definition(BETWEEN_GROUP_SD, (metric,)) for metric in ("auroc", "tpr", "fpr", "dice", "psnr"))
 # How groups are ranked against one another: shown with intervals, and never tested, changes included.

@@ -48,7 +48,7 @@ class Assumptions:
     auroc: float = 0.85
     design_effect: float = 1.5
     spread: dict[str, float] = field(
-        default_factory=lambda: {"dice": 0.15, "psnr": 3.0, "ssim_gaussian11": 0.05, "lpips": 0.05}
+        default_factory=lambda: {"dice": 0.15, "psnr": 3.0, "ssim_gaussian11": 0.05, "lpips": 0.05, "perceptual": 0.2}
     )
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ TOLERANCES = {
     "psnr": 1.0,
     "ssim_gaussian11": 0.02,
     "lpips": 0.02,
+    "perceptual": 0.05,
 }
 
 

@@ -254,6 +254,8 @@ QUALITY: Cases = {
     "SSIM infinite": _out_of_range(-math.inf, "ssim_gaussian11", "between -1 and 1"),
     "LPIPS below 0": _out_of_range(-0.2, "lpips_alex", "not below 0"),
     "LPIPS infinite": _out_of_range(math.inf, "lpips_vgg", "not below 0"),
+    "a distance below 0": _out_of_range(-0.1, "perceptual/phantom-clip", "not below 0"),
+    "a distance infinite": _out_of_range(math.inf, "perceptual/phantom-clip", "not below 0"),
     "PSNR minus infinite": _out_of_range(-math.inf, "psnr", "infinite only"),
     "quality a word": Refused(_measured("good"), InvalidInput, "quality.value", "must hold numbers"),
     "unknown quality metric": Refused(_measured(0.5, "fsim"), InvalidInput, "quality.metric", "unknown metric 'fsim'"),

@@ -42,6 +42,7 @@ def test_tolerances():
     assert tolerance("tpr,fpr") == TOLERANCES["tpr"] == 0.10
     assert tolerance("auroc,tpr") == 0.05
     assert tolerance("lpips_alex") == tolerance("lpips_vgg") == 0.02
+    assert tolerance("perceptual") == 0.05
     assert tolerance("tpr,ece") is None
 
 
