@@ -88,7 +88,7 @@ def cohort_with(*attributes):
 def test_the_shipped_study_says_what_the_platform_accepts():
     study = read_study(SHIPPED)
     assert [audit.name for audit in study.audits] == ["chest", "brain"]
-    families = ["original", "degraded", "unet", "pix2pix", "ir-sde"]
+    families = ["original", "degraded", "unet", "pix2pix", "ir-sde", "flow"]
     for audit in study.audits:
         spec = audit_spec(audit.spec_of(cohort_with("sex", "age", "race")))
         assert [pipeline.name for pipeline in spec.pipelines] == families
@@ -111,7 +111,7 @@ def test_the_shipped_studys_degradation_is_what_its_reconstructors_learned_to_un
             learned = RECIPES[restored.model].degradation
             assert learned.items() <= dict(degraded.parameters).items()
             checked += len(learned)
-    assert checked == 2 * 3 * 2
+    assert checked == 2 * 4 * 2
 
 
 def test_the_shipped_study_reads_what_ucsf_pdgm_and_the_phantoms_know_of_every_tumour():

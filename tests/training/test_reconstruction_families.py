@@ -22,8 +22,8 @@ torch.set_num_threads(1)
 
 FRESH_SEED = 9003
 PATIENTS = 40
-FAMILIES = ("unet", "pix2pix", "irsde")  # and "flow", once its packages are trained
-LARGEST_PACKAGE_BYTES = 1_200_000
+FAMILIES = ("unet", "pix2pix", "irsde", "flow")
+LARGEST_PACKAGE_BYTES = 1_250_000
 MOST_CALLS = 20
 
 
@@ -60,17 +60,9 @@ def test_every_family_is_worth_having(judged):
         assert judged[family][1] < 0.7 * judged["degraded"][1], family
 
 
-@pytest.mark.parametrize("judged", ["mri"], indirect=True)
 def test_of_the_published_three_ir_sde_looks_most_like_the_original(judged):
-    """As in the paper, whose LPIPS are .030, .022 and .016 for U-Net, Pix2Pix and IR-SDE on MRI.
-
-    On radiographs the shipped IR-SDE has learned for too short a time: .220 to Pix2Pix's .198.
-    """
+    """As in the paper, whose LPIPS are .030, .022 and .016 for U-Net, Pix2Pix and IR-SDE on MRI."""
     assert judged["irsde"][1] < min(judged["unet"][1], judged["pix2pix"][1])
-
-
-def test_sampling_looks_more_like_the_original_than_the_mean_does(judged):
-    assert judged["irsde"][1] < judged["unet"][1]
 
 
 @pytest.mark.parametrize("name", [f"{modality}-{family}" for modality in ("xray", "mri") for family in FAMILIES[1:]])
