@@ -47,9 +47,10 @@ class Platform:
         assert state is not None, f"the platform is gone; see {self.settings.log_file}"
         return int(state["pid"])
 
-    def create_audit(self, seed: int) -> Operation:
+    def create_audit(self, seed: int, reconstruction: str = RECONSTRUCTION) -> Operation:
         """Baseline classify; candidate degrade → reconstruct → classify. Safe to repeat: one request id."""
-        request = audit_service_pb2.CreateAuditRequest(spec=audit_spec(seed), request_id=str(uuid.uuid4()))
+        spec = audit_spec(seed, reconstruction)
+        request = audit_service_pb2.CreateAuditRequest(spec=spec, request_id=str(uuid.uuid4()))
         deadline = time.monotonic() + 120
         with grpc.insecure_channel(f"{self.settings.host}:{self.settings.grpc_port}") as channel:
             stub = audit_service_pb2_grpc.AuditServiceStub(channel)  # type: ignore[no-untyped-call]
@@ -71,10 +72,10 @@ class Platform:
         return now
 
 
-def audit_spec(seed: int) -> audit_pb2.AuditSpec:
+def audit_spec(seed: int, reconstruction: str) -> audit_pb2.AuditSpec:
     low_dose = audit_pb2.Degradation(operator="low-dose-xray", photons=PHOTONS)
     classify = audit_pb2.Stage(classify=CLASSIFIER)
-    candidate = [audit_pb2.Stage(degrade=low_dose), audit_pb2.Stage(reconstruct=RECONSTRUCTION), classify]
+    candidate = [audit_pb2.Stage(degrade=low_dose), audit_pb2.Stage(reconstruct=reconstruction), classify]
     return audit_pb2.AuditSpec(
         cohort=COHORT,
         pipelines=[
