@@ -59,7 +59,10 @@ class HostReplica:
         """Serve packages that appear in the registries, such as a training's, as long as the replica lives."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                log.exception("a look for new packages failed; the next one comes all the same")
 
     async def look(self) -> None:
         """Serve the packages that appeared since the last look. Where one is unreadable, nothing changes."""
@@ -69,12 +72,18 @@ class HostReplica:
                 return
             self._packages |= found
             try:
-                new = self.host.extend(await asyncio.to_thread(DirectoryRegistry, self._roots))
+                # In a thread: reading weights takes seconds, in which the replica goes on answering.
+                new = await asyncio.to_thread(lambda: self.host.extend(DirectoryRegistry(self._roots)))
                 await self.host.warm_up(new)
             except ServiceError as error:
                 log.error("new packages in the registries are not served: %s", error.message)
             else:
                 log.info("now served: %s", ", ".join(f"{record.name}/{record.version}" for record in new))
+
+    async def _meet(self, model: str, version: str) -> None:
+        """Look for a version that is not served here: another replica may have seen its package first."""
+        if not self.host.serves(model, version):
+            await self.look()
 
     async def catalogue(self) -> Reply:
         async def answer() -> list[dict[str, Any]]:
@@ -83,14 +92,17 @@ class HostReplica:
         return await seal(answer())
 
     async def learned_from(self, model: str, version: str) -> Reply:
-        return await seal(asyncio.to_thread(self.host.learned_from, model, version))
+        async def answer() -> bytes:
+            await self._meet(model, version)
+            return await asyncio.to_thread(self.host.learned_from, model, version)
+
+        return await seal(answer())
 
     async def infer(
         self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
     ) -> Reply:
         async def answer() -> dict[str, np.ndarray]:
-            if not self.host.serves(model, version):  # another replica may have seen its package first
-                await self.look()
+            await self._meet(model, version)
             return await self.host.infer(model, version, inputs, parameters)
 
         return await seal(answer())

@@ -34,7 +34,7 @@ async def test_what_a_training_leaves_is_served_within_seconds(running, monkeypa
     host, settings, models = running
     await host.open(settings, ["reconstruction"], app="reconstruction")
     write_package(models, version="2")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await versions(host) != ["1", "2"]:
             await asyncio.sleep(0.02)
 
