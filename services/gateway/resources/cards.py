@@ -6,6 +6,7 @@ the audit is still there is asked of the ledger each time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from services.gateway.resources.headlines import changes_of, pipelines_with
 
 MOST_AUDITS = 200
 SHOWN = 20
-_KEPT = 64
+_KEPT = 2 * MOST_AUDITS  # more than one card looks at, or the last would always push out the first
 _REPORT = "report.json"
 
 
@@ -60,15 +61,16 @@ class Cards:
         if report is None:
             return None
         key = (report["sha256"], digest)
-        if key not in self._kept:
-            try:
-                data = self._store.get(report["key"], sha256=report["sha256"])
-            except NotFound:
-                return None
-            self._kept[key] = _read(body, json.loads(data), digest)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return self._kept.get(key)
+        with contextlib.suppress(KeyError):
+            return self._kept[key]
+        try:
+            data = self._store.get(report["key"], sha256=report["sha256"])
+        except NotFound:
+            return None
+        audit = self._kept[key] = _read(body, json.loads(data), digest)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return audit
 
 
 def _names(body: Mapping[str, Any], model: str) -> bool:
