@@ -144,7 +144,7 @@ async def test_the_studys_chest_audit_runs_on_chexpert_by_race(client, twin, pla
     assert report["cohort"]["patients"] == 23
     by_race = [cell for cell in report["cells"] if cell["attribute"] == "race" and cell["estimate"] is not None]
     assert {cell["group"] for cell in by_race} >= {"White", "Black", "Asian"}
-    assert {cell["pipeline"] for cell in by_race} == {"original", "degraded", "unet", "pix2pix", "ir-sde"}
+    assert {cell["pipeline"] for cell in by_race} == {"original", "degraded", "unet", "pix2pix", "ir-sde", "flow"}
 
 
 @pytest.mark.slow
