@@ -9,9 +9,10 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -88,11 +89,11 @@ def audit_spec(seed: int, reconstruction: str) -> audit_pb2.AuditSpec:
 
 
 @contextlib.contextmanager
-def platform(**audit_args: Any) -> Iterator[Platform]:
-    """Start it, wait until it is ready, and end it; ``audit_args`` are settings of the audit application."""
+def platform(gateway: Mapping[str, Any] = MappingProxyType({}), **audit: Any) -> Iterator[Platform]:
+    """Start it, wait until it is ready, and end it; arguments are settings of these two applications."""
     folder = Path(tempfile.mkdtemp(prefix="evenhand-load-"))
     config = folder / "serve.yaml"
-    config.write_text(yaml.safe_dump(_serve_config(audit_args)), "utf-8")
+    config.write_text(yaml.safe_dump(_serve_config({"audit": audit, "gateway": gateway})), "utf-8")
     http, grpc_port = _free_ports(2)
     # The supervisor hands its environment down to Ray and all replicas.
     os.environ |= {
@@ -102,20 +103,19 @@ def platform(**audit_args: Any) -> Iterator[Platform]:
         "EVENHAND_SERVE_CONFIG": str(config),
     }
     settings = PlatformSettings(data_dir=folder / "data", http_port=http, grpc_port=grpc_port, config=config)
-    audit = AuditSettings()
+    opened = AuditSettings()
     try:
         supervisor.start(settings, patience_s=300, on_wait=lambda waited: None)
-        yield Platform(settings, open_ledger(audit.ledger), open_object_store(audit.store))
+        yield Platform(settings, open_ledger(opened.ledger), open_object_store(opened.store))
     finally:
         supervisor.stop(settings)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve_config(audit_args: dict[str, Any]) -> dict[str, Any]:
+def _serve_config(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "deploy/serve/local.yaml").read_text("utf-8"))
     for application in config["applications"]:
-        if application["name"] == "audit":
-            application["args"] = {**application["args"], **audit_args}
+        application["args"] = {**application["args"], **settings.get(application["name"], {})}
     return config
 
 
