@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from services.adapters.learned import read_learned
 from services.adapters.restoration import read_restoration
 from services.adapters.weights import DirectoryRegistry
 from services.maths.networks import build_network
-from services.training.examples import HELD_OUT, Examples, draw_examples
+from services.training.examples import HELD_OUT, TRAINING, VALIDATION, Examples, draw_examples, phantom_names
 from services.training.recipes import PIXELS, RECIPES
 from services.training.runs import own_run, train_here
 from services.training.scoring import predict, score
@@ -91,6 +92,14 @@ def test_the_package_is_the_one_that_the_recipe_describes(zoo, recipe):
     assert record.restoration == read_restoration(recipe.restoration)
     assert set(record.thresholds) == (set() if recipe.task == "reconstruction" else set(recipe.labels))
     assert record.scores[recipe.score] >= floor(recipe)
+
+
+def test_the_package_lists_whom_it_learned_from(zoo, recipe):
+    run, record = own_run(recipe), zoo.find(recipe.name)
+    (own,) = read_learned(zoo.learned_from(record))
+    learned, others = ({TRAINING: run.patients, VALIDATION: run.others}, {HELD_OUT: run.others})
+    assert len(own.shared(phantom_names(recipe.kind, learned, run.seed))) == run.patients + run.others
+    assert not own.shared(phantom_names(recipe.kind, others, run.seed))
 
 
 def test_fresh_patients_reproduce_the_shipped_score(zoo, recipe):
