@@ -155,3 +155,19 @@ def test_the_card_shows_lineage_and_audits(run, sweep):
     told = json.loads(run("models", "show", "xray-unet@2", "--json")[1])
     assert told["lineage"]["learnedPatients"] == 18
     assert told["audits"][0]["changes"][0]["before"] == 0.25
+
+
+def test_an_audit_of_nothing_is_not_begun():
+    silent = model_pb2.Model(name="models/xray-unet", version="1", task=model_pb2.TASK_RECONSTRUCTION)
+    with pytest.raises(InvalidInput, match="name a version"):
+        before_after_spec("cohorts/7", BASE, [])
+    with pytest.raises(InvalidInput, match="give a preset"):
+        before_after_spec("cohorts/7", silent, [tuned()])
+    assert before_after_spec("cohorts/7", silent, [tuned()], preset="mri-8x").pipelines[0].stages[0].degrade.preset
+
+
+def test_a_version_that_a_sweep_did_not_leave_is_named_with_those_it_did(run, twin, sweep):
+    code, _, err = run("trainings", "audit", sweep.name, "--cohort", "7", "--version", "2", "--version", "9")
+    assert code == 2
+    assert "versions 2, 3" in err
+    assert not twin.called("CreateAudit")

@@ -40,8 +40,13 @@ def before_after_spec(
         preset: an acquisition, "mri-8x"; empty means the one that the base was trained for.
 
     Raises:
-        InvalidInput: a version was not fine-tuned from another, or they came from different ones.
+        InvalidInput: there is no version, one was not fine-tuned from another, they came from different ones, or the
+            base does not say what it restores and no preset does.
     """
+    if not tuned:
+        raise InvalidInput("name a version to set beside its base", field="versions")
+    if not preset and not base.HasField("degradation"):
+        raise InvalidInput(f"{_short(versioned(base))} does not say what it restores; give a preset", field="preset")
     for model in tuned:
         if model.lineage.base != versioned(base):
             came = f"came from {_short(model.lineage.base)}" if model.lineage.base else "was trained from scratch"
@@ -52,12 +57,11 @@ def before_after_spec(
     lineage = tuned[0].lineage
     reading = audit_pb2.Stage(classify=_reader(predictor or lineage.predictor))
     degrade = audit_pb2.Stage(degrade=audit_pb2.Degradation(preset=preset) if preset else base.degradation)
-    acquired = [degrade] if preset or base.HasField("degradation") else []
     original = audit_pb2.Pipeline(name="original", stages=[reading])
     restored = [
         audit_pb2.Pipeline(
             name=_short(versioned(model)),
-            stages=[*acquired, audit_pb2.Stage(reconstruct=versioned(model)), reading],
+            stages=[degrade, audit_pb2.Stage(reconstruct=versioned(model)), reading],
         )
         for model in (base, *tuned)
     ]

@@ -38,7 +38,7 @@ def distances_page(with_distances):
 def test_every_encoder_has_a_table_of_its_own_with_its_own_gaps(distances_page):
     quality = section(distances_page, "quality")
     for encoder, size in ENCODERS.items():
-        title = f"Perceptual distance, in-domain: {encoder}"
+        title = f"Perceptual distance: {encoder}"
         assert f"<h3>{title}</h3>" in quality
         table = re.search(rf"<caption>{title}: largest minus smallest group</caption>.*?</table>", quality, re.DOTALL)
         assert table and table[0].count(f"{size:.3f}") == 2 * 2  # attributes and candidates

@@ -146,7 +146,7 @@ def audit(
     request_id: RequestId = None,
     as_json: AsJson = False,
 ) -> None:
-    """Audit a fine-tuning: the model before, beside the versions after, on people whom neither met.
+    """Audit a fine-tuning: the model before, beside the versions after, on people whom neither learned from.
 
     The result also stands in each version's card: evenhand models show xray-unet@2.
 
@@ -190,9 +190,10 @@ def _before_and_after(
 ) -> tuple[model_pb2.Model, list[model_pb2.Model]]:
     """The base, and the versions of a fine-tuning that are asked for (all by default)."""
     names = (name,) if "@" in name else client.trainings.get(name).tuned_models
-    chosen = [model for model in names if not versions or model.rpartition("@")[2] in versions]
-    if not chosen:
-        raise typer.BadParameter(f"there are versions {', '.join(model.rpartition('@')[2] for model in names)}")
+    there = {model.rpartition("@")[2]: model for model in names}
+    if not there or not set(versions) <= set(there):
+        raise typer.BadParameter(f"{name} left the versions {', '.join(there) or '(none yet)'}")
+    chosen = [model for version, model in there.items() if not versions or version in versions]
     tuned = [client.models.get(model).proto for model in chosen]
     if not tuned[0].lineage.base:
         raise typer.BadParameter(f"{name} was trained from scratch; there is no model before it")
