@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
@@ -21,6 +22,7 @@ from services.maths.canonical import canonical_json
 FILENAME = "learned_from.json"
 SCHEMA_VERSION = 1
 _HASH_BYTES = 16
+_SALT = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ def read_learned(data: bytes) -> tuple[Learned, ...]:
         plain = json.loads(data)
         if plain["schema_version"] != SCHEMA_VERSION:
             raise ValueError(plain["schema_version"])
-        return tuple(Learned(one["model"], one["salt"], tuple(one["hashes"])) for one in plain["learned"])
+        lists = tuple(Learned(one["model"], one["salt"], tuple(one["hashes"])) for one in plain["learned"])
+        if not all(_SALT.fullmatch(one.salt) for one in lists):
+            raise ValueError("a salt is a sha256 as 64 hex digits")
+        return lists
     except (ValueError, KeyError, TypeError) as error:
         raise Internal(
             f"a package's {FILENAME} is not one of version {SCHEMA_VERSION}; publish the model anew",

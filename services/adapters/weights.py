@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -242,6 +242,18 @@ def load_record(folder: Path) -> ModelRecord:
     return record
 
 
+def _record_in_place(folder: Path) -> ModelRecord:
+    """:func:`load_record`, of a package that lies in ``<name>/<version>``; InvalidInput elsewhere."""
+    record = load_record(folder)
+    if (record.name, record.version) != (folder.parent.name, folder.name):
+        raise InvalidInput(
+            f"model.yaml says {record.name}/{record.version}, its folder {folder.parent.name}/{folder.name}",
+            field="name",
+            reason="MODEL_RECORD_INVALID",
+        )
+    return record
+
+
 def _refuse_pickle(filename: str) -> None:
     """Weights are safetensors; one folder deep, as diffusers lays pipelines out, they may have texts beside them."""
     path = Path(filename)
@@ -257,20 +269,27 @@ def _refuse_pickle(filename: str) -> None:
     )
 
 
-class DirectoryRegistry:
-    """Model packages in one or more folders; of two packages with the same name and version the first root wins."""
+OnLeftOut = Callable[[str, Exception], None]
+"""Is told "name/version" of a package that cannot be used, and why."""
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+
+class DirectoryRegistry:
+    """Model packages in one or more folders; of two packages with the same name and version the first root wins.
+
+    A package that cannot be read is told to ``left_out`` and is not there; without ``left_out`` its error is raised.
+    """
+
+    def __init__(self, roots: Sequence[Path], *, left_out: OnLeftOut | None = None) -> None:
         self._packages: dict[tuple[str, str], tuple[ModelRecord, Path]] = {}
         for folder in self._folders(roots):
-            record = load_record(folder)
-            if (record.name, record.version) != (folder.parent.name, folder.name):
-                raise InvalidInput(
-                    f"model.yaml says {record.name}/{record.version}, its folder {folder.parent.name}/{folder.name}",
-                    field="name",
-                    reason="MODEL_RECORD_INVALID",
-                )
-            self._packages.setdefault((record.name, record.version), (record, folder))
+            try:
+                record = _record_in_place(folder)
+            except Exception as error:
+                if left_out is None:
+                    raise
+                left_out(f"{folder.parent.name}/{folder.name}", error)
+            else:
+                self._packages.setdefault((record.name, record.version), (record, folder))
 
     @staticmethod
     def _folders(roots: Sequence[Path]) -> Iterator[Path]:
@@ -292,7 +311,7 @@ class DirectoryRegistry:
 
     def load_tensors(self, record: ModelRecord) -> dict[str, np.ndarray]:
         """All tensors of a package by name, after each file's sha256 was checked."""
-        folder = self._packages[record.name, record.version][1]
+        folder = self._place(record)
         tensors: dict[str, np.ndarray] = {}
         for filename, data in self._checked(record, folder):
             if Path(filename).suffix in TEXT_FORMATS:
@@ -309,7 +328,7 @@ class DirectoryRegistry:
 
     def folder(self, record: ModelRecord) -> Path:
         """Where a package lies, after each file's sha256 was checked; for what reads a diffusers folder itself."""
-        folder = self._packages[record.name, record.version][1]
+        folder = self._place(record)
         for _ in self._checked(record, folder):
             pass
         return folder
@@ -318,8 +337,18 @@ class DirectoryRegistry:
         """The package's list of those whom it learned from, checked as weights are; empty where it has none."""
         if record.learned_from is None:
             return b""
-        folder = self._packages[record.name, record.version][1]
-        return _read(record, folder, record.learned_from.file, record.learned_from.sha256)
+        return _read(record, self._place(record), record.learned_from.file, record.learned_from.sha256)
+
+    def _place(self, record: ModelRecord) -> Path:
+        """The package's folder. A host may still serve a package that this registry, read later, no longer found."""
+        found = self._packages.get((record.name, record.version))
+        if found is None:
+            raise FailedPrecondition(
+                f"the package {record.name}/{record.version} is no longer in the registry; put its folder back",
+                field="model",
+                reason="PACKAGE_GONE",
+            )
+        return found[1]
 
     @staticmethod
     def _checked(record: ModelRecord, folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from services.adapters.weights import DirectoryRegistry, ModelRecord
+from services.adapters.weights import DirectoryRegistry, ModelRecord, OnLeftOut
 from services.errors import InvalidInput, NonFinite, NotFound, OutOfRange, ShapeMismatch
 from services.hosting.batching import SIZES, Batcher
 from services.hosting.runners import Runner, open_runner
@@ -48,13 +48,25 @@ class ModelHost:
         self._batchers: dict[tuple[str, str], Batcher] = {}
         self.extend(registry)
 
-    def extend(self, registry: DirectoryRegistry) -> list[ModelRecord]:
-        """Serve what the registry has and this host has not, all of it or nothing, and say what that is.
+    def extend(self, registry: DirectoryRegistry, *, left_out: OnLeftOut | None = None) -> list[ModelRecord]:
+        """Serve what the registry has and this host has not, and say what that is. What was served stays as it was.
 
-        What was served stays as it was.
+        A package whose network cannot be opened is told to ``left_out``; without ``left_out`` its error is raised, and
+        nothing is added.
         """
-        new = [record for record in registry.models() if record.task in self._tasks and not self._has(record)]
-        runners = {_key(record): open_runner(record, registry, self._executor) for record in new}
+        new: list[ModelRecord] = []
+        runners: dict[tuple[str, str], Runner] = {}
+        for record in registry.models():
+            if record.task not in self._tasks or self._has(record):
+                continue
+            try:
+                runners[_key(record)] = open_runner(record, registry, self._executor)
+            except Exception as error:
+                if left_out is None:
+                    raise
+                left_out(f"{record.name}/{record.version}", error)
+            else:
+                new.append(record)
         self._batchers |= {
             key: Batcher(
                 runner.run,

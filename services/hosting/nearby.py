@@ -23,9 +23,9 @@ import struct
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -33,20 +33,14 @@ from services.errors import TooLarge, Unavailable
 from services.hosting.envelope import seal, unseal
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+Infer = Callable[[str, str, Mapping[str, np.ndarray[Any, Any]], Mapping[str, Any]], Awaitable[Arrays]]
+"""(model, version, inputs, parameters) → outputs, as services.hosting.host.ModelHost.infer; raises ServiceError."""
 
 LENGTH = struct.Struct("<I")
 LONGEST_FRAME = 2**20
 SLOT_BYTES = 2**25  # only what is touched of it takes memory
 LOOK_EVERY_S = 1.0
 HANDSHAKE_S = 5.0
-
-
-class Host(Protocol):
-    """services.hosting.host.ModelHost, as far as it matters here."""
-
-    async def infer(
-        self, model: str, version: str, inputs: Mapping[str, np.ndarray[Any, Any]], parameters: Mapping[str, Any]
-    ) -> Arrays: ...
 
 
 def meeting_place(app: str) -> Path:
@@ -101,9 +95,9 @@ class _Frames(asyncio.Protocol):
 class _HostEnd(_Frames):
     """Answers the requests of one line, one after another."""
 
-    def __init__(self, host: Host, there: memoryview, back: memoryview) -> None:
+    def __init__(self, infer: Infer, there: memoryview, back: memoryview) -> None:
         super().__init__()
-        self._host = host
+        self._infer = infer
         self._there, self._back = there, back
         self._answering: asyncio.Task[None] | None = None
 
@@ -112,7 +106,7 @@ class _HostEnd(_Frames):
 
     async def _answer(self, request: dict[str, Any]) -> None:
         inputs = _read(self._there, request["tensors"])
-        answer = self._host.infer(request["model"], request["version"], inputs, request["parameters"])
+        answer = self._infer(request["model"], request["version"], inputs, request["parameters"])
         error, outputs = await seal(answer)
         if error is None and not _fits(outputs):
             error = TooLarge("the outputs are too large for this way").to_dict()
@@ -120,10 +114,10 @@ class _HostEnd(_Frames):
 
 
 class NearbyListener:
-    """Answers inference for ``host`` on a socket of this process until closed."""
+    """Answers with ``infer`` on a socket of this process until closed."""
 
-    def __init__(self, host: Host, app: str) -> None:
-        self._host = host
+    def __init__(self, infer: Infer, app: str) -> None:
+        self._infer = infer
         self._path = meeting_place(app) / f"{os.getpid()}.sock"
         self._socket = socket.socket(socket.AF_UNIX)
         self._accepting: asyncio.Task[None] | None = None
@@ -158,7 +152,7 @@ class NearbyListener:
                 connection.close()
 
     async def _open(self, connection: socket.socket) -> None:
-        end = _HostEnd(self._host, *await asyncio.to_thread(_receive_slots, connection))
+        end = _HostEnd(self._infer, *await asyncio.to_thread(_receive_slots, connection))
         await asyncio.get_running_loop().create_unix_connection(lambda: end, sock=connection)
         self._ends.add(end)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from evenhand.resources.v1 import image_pb2
 from services.adapters.decoder import Decoder
 from services.adapters.telemetry import open_telemetry
 from services.adapters.weights import DirectoryRegistry, ModelRecord
-from services.errors import ServiceError
+from services.errors import ServiceError, whereabouts
 from services.hosting.envelope import Reply, seal
 from services.hosting.host import ModelHost
 from services.hosting.images import answer_image
@@ -22,12 +25,30 @@ from services.hosting.nearby import NearbyListener
 from services.hosting.settings import HostSettings
 
 LOOK_EVERY_S = 2.0
+RETRY_EVERY_S = 60.0  # for faults that pass without a trace in the files: a full disk, a Triton that is away
 log = logging.getLogger(__name__)
 
 
 def packages_in(roots: Sequence[Path]) -> frozenset[Path]:
     """The folders of the registries that have a model.yaml."""
     return frozenset(path.parent for root in roots for path in root.glob("*/*/model.yaml"))
+
+
+def last_change(folder: Path) -> int:
+    """When anything of a package last changed, in ns: its weights may still be on their way when model.yaml is there."""
+    changes = [0]
+    with contextlib.suppress(OSError):  # gone meanwhile
+        changes.extend(path.stat().st_ctime_ns for path in (folder, *folder.rglob("*")))
+    return max(changes)
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """A package that could not be served: why, and when it had last changed and was last tried."""
+
+    why: str
+    changed: int
+    tried: float
 
 
 def open_host(settings: HostSettings, tasks: Collection[str], *, app: str) -> ModelHost:
@@ -46,12 +67,13 @@ class HostReplica:
     async def open(self, settings: HostSettings, tasks: Collection[str], *, app: str) -> None:
         """Load every model of ``tasks`` once, warm them up, and listen for neighbours."""
         self._roots = settings.registries
-        self._packages = packages_in(self._roots)
+        self._packages = set(packages_in(self._roots))
+        self._left_out: dict[Path, _LeftOut] = {}
         self._looking = asyncio.Lock()
         self.host = open_host(settings, tasks, app=app)
         await self.host.warm_up()
         self._decoder = Decoder(workers=1)
-        self._nearby = NearbyListener(self.host, app)
+        self._nearby = NearbyListener(self._infer, app)
         await self._nearby.start()
         self._watch = asyncio.create_task(self._look_for_new())
 
@@ -59,26 +81,56 @@ class HostReplica:
         """Serve packages that appear in the registries, such as a training's, as long as the replica lives."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("a look for new packages failed; the next one comes all the same")
+            await self.look()
 
     async def look(self) -> None:
-        """Serve the packages that appeared since the last look. Where one is unreadable, nothing changes."""
+        """Serve the packages that appeared since the last look, but for those that cannot be; never raises.
+
+        Costs one glob where nothing is new. A caller who is cancelled leaves the look to end by itself, so that no
+        other begins beside it.
+        """
+        await asyncio.shield(self._look())
+
+    async def _look(self) -> None:
         async with self._looking:
-            found = await asyncio.to_thread(packages_in, self._roots)
-            if found <= self._packages:
-                return
-            self._packages |= found
             try:
                 # In a thread: reading weights takes seconds, in which the replica goes on answering.
-                new = await asyncio.to_thread(lambda: self.host.extend(DirectoryRegistry(self._roots)))
+                new = await asyncio.to_thread(self._extend)
                 await self.host.warm_up(new)
-            except ServiceError as error:
-                log.error("new packages in the registries are not served: %s", error.message)
-            else:
+            except Exception:
+                log.exception("a look for new packages failed; the next one comes all the same")
+                return
+            if new:
                 log.info("now served: %s", ", ".join(f"{record.name}/{record.version}" for record in new))
+
+    def _extend(self) -> list[ModelRecord]:
+        """Add the packages that are new, and those that were left out and changed or have waited long enough."""
+        waiting = {folder: last_change(folder) for folder in packages_in(self._roots) - self._packages}
+        if not any(self._is_due(folder, changed) for folder, changed in waiting.items()):
+            return []
+        bad: dict[str, Exception] = {}
+        registry = DirectoryRegistry(self._roots, left_out=bad.__setitem__)
+        new = self.host.extend(registry, left_out=bad.__setitem__)
+        for folder, changed in waiting.items():
+            error = bad.get(f"{folder.parent.name}/{folder.name}")
+            if error is None:
+                self._packages.add(folder)
+                self._left_out.pop(folder, None)
+            else:
+                self._leave_out(folder, changed, error)
+        return new
+
+    def _is_due(self, folder: Path, changed: int) -> bool:
+        known = self._left_out.get(folder)
+        return known is None or known.changed != changed or time.monotonic() - known.tried > RETRY_EVERY_S
+
+    def _leave_out(self, folder: Path, changed: int, error: Exception) -> None:
+        """Note a package that cannot be served, and log it unless that was said before."""
+        why = error.message if isinstance(error, ServiceError) else whereabouts(error)
+        known = self._left_out.get(folder)
+        if known is None or known.why != why:
+            log.error("%s/%s is not served: %s", folder.parent.name, folder.name, why)
+        self._left_out[folder] = _LeftOut(why, changed, time.monotonic())
 
     async def _meet(self, model: str, version: str) -> None:
         """Look for a version that is not served here: another replica may have seen its package first."""
@@ -87,6 +139,7 @@ class HostReplica:
 
     async def catalogue(self) -> Reply:
         async def answer() -> list[dict[str, Any]]:
+            await self.look()
             return self.host.catalogue()
 
         return await seal(answer())
@@ -101,11 +154,13 @@ class HostReplica:
     async def infer(
         self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
     ) -> Reply:
-        async def answer() -> dict[str, np.ndarray]:
-            await self._meet(model, version)
-            return await self.host.infer(model, version, inputs, parameters)
+        return await seal(self._infer(model, version, inputs, parameters))
 
-        return await seal(answer())
+    async def _infer(
+        self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        await self._meet(model, version)
+        return await self.host.infer(model, version, inputs, parameters)
 
     async def answer_one(
         self,
@@ -116,6 +171,7 @@ class HostReplica:
 
         async def answer() -> bytes:
             model, image = read()
+            await self._meet(model, "")
             return write(*await answer_image(self.host, self._decoder, model, image))
 
         return await seal(answer())

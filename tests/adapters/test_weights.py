@@ -128,6 +128,27 @@ def test_a_package_in_the_wrong_folder_is_refused(tmp_path: Path) -> None:
         DirectoryRegistry([tmp_path])
 
 
+def test_a_bad_package_is_left_out_where_somebody_is_told(tmp_path: Path) -> None:
+    package(tmp_path)
+    package(tmp_path, version="2", colour="red")
+    package(tmp_path, version="3", name="other")
+    (package(tmp_path, version="4") / "model.yaml").write_bytes(b"\xff")  # not even text
+    told: dict[str, Exception] = {}
+    registry = DirectoryRegistry([tmp_path], left_out=told.__setitem__)
+    assert [record.version for record in registry.models()] == ["1"]
+    assert set(told) == {"tiny/2", "tiny/3", "tiny/4"}
+
+
+def test_a_package_that_was_taken_away_is_named(tmp_path: Path) -> None:
+    learned_from = {"file": "learned_from.json", "sha256": "0" * 64, "patients": 3}
+    record = load_record(package(tmp_path / "before", learned_from=learned_from))
+    registry = DirectoryRegistry([tmp_path / "after"])
+    for read in (registry.learned_from, registry.load_tensors, registry.folder):
+        with pytest.raises(FailedPrecondition, match="tiny/1 is no longer in the registry") as caught:
+            read(record)
+        assert caught.value.reason == "PACKAGE_GONE"
+
+
 def test_the_digest_changes_with_thresholds_but_not_with_scores(tmp_path: Path) -> None:
     plain = load_record(package(tmp_path / "a"))
     scored = load_record(package(tmp_path / "b", scores={"mean_auroc": 0.9}))

@@ -13,6 +13,7 @@ import yaml
 from evenhand.resources.v1 import model_pb2, model_service_pb2, model_service_pb2_grpc
 
 from services.audit.results.reduce import reduce, report_json
+from services.gateway.resources.headlines import changes_of
 from services.gateway.wire import model_message
 
 RECORDS, PATIENTS = 400, 200
@@ -156,6 +157,35 @@ def test_deleted_and_failed_audits_are_in_no_card(auditing, card):
     assert {one.audit for one in card("affine@2").audits} == {"audits/kept", "audits/gone"}
     auditing.world.ledger.delete_resource("audits/gone")
     assert [one.audit for one in card("affine@2").audits] == ["audits/kept"]
+
+
+def test_an_audit_that_cannot_be_read_is_left_out_and_named_in_the_log(auditing, card, caplog):
+    auditing.put("audits/kept", ("1", "2"))
+    world = auditing.world
+    for name, change in {
+        "audits/no-spec": {"spec": {}},
+        "audits/no-time": {"create_time": "yesterday"},
+        "audits/no-json": {"artifacts": [{"filename": "report.json", **asdict(world.store.put(b"not JSON"))}]},
+        "audits/no-rows": {"artifacts": [{"filename": "report.json", **asdict(world.store.put(b"{}"))}]},
+    }.items():
+        auditing.put(name, ("1", "2"))
+        world.ledger.put_resource(name, "audit", world.ledger.get_resource(name) | change)
+    assert [one.audit for one in card("affine@2").audits] == ["audits/kept"]
+    for name in ("no-spec", "no-time", "no-json", "no-rows"):
+        assert f"a card leaves audits/{name} out" in caplog.text
+
+
+def test_a_level_that_is_named_overall_is_not_everyone():
+    at = {"task": "classification", "label": "Edema", "metric": "auroc"}
+    change = {"baseline": "a", "candidate": "b", "attribute": "", "definition": "overall", "verdict": "change"}
+    cells = [
+        {**at, "pipeline": pipeline, "attribute": attribute, "group": "overall", "state": "ok", "estimate": estimate}
+        for attribute, shift in (("", 0.0), ("clothes", 0.3))
+        for pipeline, estimate in (("a", 0.5 + shift), ("b", 0.6 + shift))
+    ]
+    limits = {"estimate": 0.1, "ci_low": 0.05, "ci_high": 0.15}
+    (told,) = changes_of({"changes": [{**at, **change, **limits}], "gaps": [], "cells": cells}, ["b"])
+    assert (told.before, told.after) == (0.5, 0.6)
 
 
 def test_a_version_that_is_not_served_has_no_card(auditing, problem_of):

@@ -38,7 +38,7 @@ def own_meeting_place(tmp_path, monkeypatch):
 @pytest.fixture
 async def host():
     host = Doubler()
-    listener = NearbyListener(host, "app")
+    listener = NearbyListener(host.infer, "app")
     await listener.start()
     host.listener = listener
     yield host
@@ -125,7 +125,7 @@ async def test_tensors_beyond_a_slot_take_the_other_way(host, monkeypatch):
 async def test_two_hosts_share_the_calls(host, monkeypatch):
     other = Doubler()
     monkeypatch.setattr(nearby.os, "getpid", lambda: 4_000_000)
-    listener = NearbyListener(other, "app")
+    listener = NearbyListener(other.infer, "app")
     await listener.start()
     try:
         hosts = NearbyHosts("app")

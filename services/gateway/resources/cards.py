@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,13 +18,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore
-from services.errors import NotFound
+from services.errors import Internal, NotFound, whereabouts
 from services.gateway.resources.headlines import changes_of, pipelines_with
 
 MOST_AUDITS = 200
 SHOWN = 20
 _KEPT = 2 * MOST_AUDITS  # more than one card looks at, or the last would always push out the first
 _REPORT = "report.json"
+# What a body or report of another make, or a corrupt one, meets here. A store that is away is none of it: a card
+# without its audits would say that there are none.
+_UNREADABLE = (Internal, LookupError, TypeError, ValueError, AttributeError)
+log = logging.getLogger(__name__)
 
 
 class Cards:
@@ -35,10 +40,18 @@ class Cards:
         self._kept: OrderedDict[tuple[str, str], model_pb2.ModelAudit | None] = OrderedDict()
 
     def audits_of(self, name: str, digest: str) -> list[model_pb2.ModelAudit]:
-        """Finished audits with a stage of the version with ``digest``, newest first. ``name`` is the model's."""
+        """Finished audits with a stage of the version with ``digest``, newest first. ``name`` is the model's.
+
+        An audit that cannot be read is left out, and the log says which.
+        """
         found: list[model_pb2.ModelAudit] = []
         for body in self._finished():
-            if _names(body, name) and (audit := self._audit(body, digest)) is not None:
+            try:
+                audit = self._audit(body, digest) if _names(body, name) else None
+            except _UNREADABLE as error:
+                log.warning("a card leaves %s out, which cannot be read: %s", body.get("name"), whereabouts(error))
+                continue
+            if audit is not None:
                 found.append(audit)
             if len(found) == SHOWN:
                 break

@@ -45,7 +45,7 @@ def _changes(report: Row, baseline: str, candidate: str) -> Iterator[model_pb2.A
     cells = {
         (cell["pipeline"], cell["task"], cell["label"], "", _OVERALL, cell["metric"]): cell["estimate"]
         for cell in report["cells"]
-        if cell["group"] == _OVERALL and cell["state"] in _READABLE
+        if not cell["attribute"] and cell["group"] == _OVERALL and cell["state"] in _READABLE
     }
     values = gaps | cells
     attributes = dict.fromkeys(row["attribute"] for row in rows if row["attribute"])
