@@ -48,7 +48,7 @@ def _audit(name: str, report: AuditReport) -> str:
         f'<p><a href="{escape(name)}/report.html">report</a> · <a href="{escape(name)}/report.json">report.json</a> · '
         f"{cohort.get('patients')} patients, {cohort.get('records')} records · {report.digest[:12]} {state}</p>"
         f"<p>{escape(verdict_line(report))}</p>"
-        f"<h3>Pipelines</h3>{_table(pipeline_summary(report), "#.3g")}"
+        f"<h3>Pipelines</h3>{_table(pipeline_summary(report), '#.3g')}"
         f"<h3>Findings</h3>{_table(found.head(SHOWN_FINDINGS)) if len(found) else '<p>none</p>'}{more}"
     )
 
