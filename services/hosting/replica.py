@@ -34,20 +34,25 @@ def packages_in(roots: Sequence[Path]) -> frozenset[Path]:
     return frozenset(path.parent for root in roots for path in root.glob("*/*/model.yaml"))
 
 
-def last_change(folder: Path) -> int:
-    """When anything of a package last changed, in ns: its weights may still be on their way when model.yaml is there."""
-    changes = [0]
-    with contextlib.suppress(OSError):  # gone meanwhile
-        changes.extend(path.stat().st_ctime_ns for path in (folder, *folder.rglob("*")))
-    return max(changes)
+State = frozenset[tuple[Path, int, int]]
+
+
+def state_of(folder: Path) -> State:
+    """Path, time of change and size of all that is in a package. Its weights may come after its model.yaml."""
+    found = set()
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            about = path.stat()
+            found.add((path, about.st_ctime_ns, about.st_size))
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
 class _LeftOut:
-    """A package that could not be served: why, and when it had last changed and was last tried."""
+    """A package that could not be served: why, what it looked like then, and when that was on the monotonic clock."""
 
     why: str
-    changed: int
+    state: State
     tried: float
 
 
@@ -105,32 +110,32 @@ class HostReplica:
 
     def _extend(self) -> list[ModelRecord]:
         """Add the packages that are new, and those that were left out and changed or have waited long enough."""
-        waiting = {folder: last_change(folder) for folder in packages_in(self._roots) - self._packages}
-        if not any(self._is_due(folder, changed) for folder, changed in waiting.items()):
+        waiting = {folder: state_of(folder) for folder in packages_in(self._roots) - self._packages}
+        if not any(self._is_due(folder, state) for folder, state in waiting.items()):
             return []
         bad: dict[str, Exception] = {}
         registry = DirectoryRegistry(self._roots, left_out=bad.__setitem__)
         new = self.host.extend(registry, left_out=bad.__setitem__)
-        for folder, changed in waiting.items():
+        for folder, state in waiting.items():
             error = bad.get(f"{folder.parent.name}/{folder.name}")
             if error is None:
                 self._packages.add(folder)
                 self._left_out.pop(folder, None)
             else:
-                self._leave_out(folder, changed, error)
+                self._leave_out(folder, state, error)
         return new
 
-    def _is_due(self, folder: Path, changed: int) -> bool:
+    def _is_due(self, folder: Path, state: State) -> bool:
         known = self._left_out.get(folder)
-        return known is None or known.changed != changed or time.monotonic() - known.tried > RETRY_EVERY_S
+        return known is None or known.state != state or time.monotonic() - known.tried > RETRY_EVERY_S
 
-    def _leave_out(self, folder: Path, changed: int, error: Exception) -> None:
+    def _leave_out(self, folder: Path, state: State, error: Exception) -> None:
         """Note a package that cannot be served, and log it unless that was said before."""
         why = error.message if isinstance(error, ServiceError) else whereabouts(error)
         known = self._left_out.get(folder)
         if known is None or known.why != why:
             log.error("%s/%s is not served: %s", folder.parent.name, folder.name, why)
-        self._left_out[folder] = _LeftOut(why, changed, time.monotonic())
+        self._left_out[folder] = _LeftOut(why, state, time.monotonic())
 
     async def _meet(self, model: str, version: str) -> None:
         """Look for a version that is not served here: another replica may have seen its package first."""
