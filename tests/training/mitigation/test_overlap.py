@@ -116,7 +116,8 @@ async def test_drawn_phantoms_are_met_again_under_their_own_seed_only(room, aske
     folder = room.settings.models / "xray-unet" / version
     text = (folder / FILENAME).read_text()
     assert "chest" not in text  # no id in the clear
-    (own,) = read_learned(text.encode())
+    own, base = read_learned(text.encode())
+    assert base.model == "xray-unet@1"
     assert len(own.hashes) == len(set(own.hashes)) == 14 + 6
     assert json.loads(text)["learned"][0]["model"] == f"xray-unet@{version}"
     assert DirectoryRegistry([room.settings.models]).find("xray-unet").learned_from.patients == 20
