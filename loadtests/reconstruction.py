@@ -1,11 +1,11 @@
 """Reconstruction by sampling: our default against the published 100 steps, on the same network, noise and thread.
 
-    python loadtests/reconstruction.py [--quick] [--json]
+    python loadtests/reconstruction.py [--quick] [--table] [--json]
 
 For each shipped IR-SDE: CPU seconds of one thread for the same held-out phantoms by the published sampler (posterior,
 100 steps) and by the model's own default, taking turns; and what the images lose by it: PSNR, and the perceptual
-distance to the originals in the features of the zoo's image encoder (LPIPS with an encoder of such images). For
-orientation, without a budget, the same figures for other numbers of steps, samplers and families.
+distance to the originals in the features of the zoo's image encoder (LPIPS with an encoder of such images). With
+--table, for orientation and without a budget, the same for other numbers of steps, samplers and families.
 
 Ends with 1 when a figure is over its budget. --quick takes a few images: it shows that everything works and never
 fails.
@@ -71,7 +71,7 @@ def with_steps(record: ModelRecord, sampler: str, steps: int) -> SampledRestorat
     return record.restoration.model_copy(update={"sampler": sampler, "steps": steps})
 
 
-def compare(bench: Bench, modality: str, patients: int, rounds: int) -> Figures:
+def compare(bench: Bench, modality: str, patients: int, rounds: int, *, more: bool) -> Figures:
     """The default of one shipped IR-SDE to the published sampler."""
     record, network = bench.load(MODALITIES[modality])
     stated = record.restoration
@@ -85,7 +85,8 @@ def compare(bench: Bench, modality: str, patients: int, rounds: int) -> Figures:
         (cpu_seconds(lambda: restored(network, few, published)), cpu_seconds(lambda: restored(network, few, stated)))
         for _ in range(rounds)
     ]
-    table(bench, modality, record, network, examples)
+    if more:
+        table(bench, modality, record, network, examples)
     return {
         f"{modality}_calls": float(stated.process().plan(stated.sampler, stated.steps).evaluations),
         f"{modality}_speed": ratio([theirs for theirs, _ in seconds], [own for _, own in seconds]),
@@ -112,6 +113,7 @@ def table(bench: Bench, modality: str, record: ModelRecord, network: torch.nn.Mo
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few images; never fails")
+    parser.add_argument("--table", action="store_true", help="also other steps, samplers and families, half an hour")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     arguments = parser.parse_args()
     on_one_thread()
@@ -120,7 +122,7 @@ def main() -> int:
     bench = Bench()
     found: Figures = {}
     for modality in MODALITIES:
-        found |= compare(bench, modality, patients, rounds)
+        found |= compare(bench, modality, patients, rounds, more=arguments.table)
     budgets = budgets_of("reconstruction")
     if arguments.json:
         print(json.dumps(found))
