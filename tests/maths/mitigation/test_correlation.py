@@ -155,9 +155,9 @@ def distance_correlation(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean())))
 
 
-def trained(weight, images, labels, confounder):
+def trained(weight, images, labels, confounder, seed):
     with torch.random.fork_rng():
-        torch.manual_seed(2)
+        torch.manual_seed(seed)
         model, predictor = Classifier(), attribute_predictor(16, 1)
     entropy = nn.functional.binary_cross_entropy_with_logits
     play(
@@ -168,23 +168,27 @@ def trained(weight, images, labels, confounder):
         strata=control_stratum(labels),
         own_loss=lambda: entropy(model.head(model.features(images)), labels),
         weight=weight,
-        steps=200,
+        steps=400,
     )
     return model
 
 
 def test_features_of_controls_lose_the_confounder_of_br_nets_toy():
+    """Medians of three trainings: a game's course depends on the last bits of the processor's sums."""
     rng = np.random.default_rng(7)
     images, labels, confounder = blobs(256, rng)
     fresh, true, hidden = blobs(256, rng)
     controls = true[:, 0] == 0
     found = {}
     for weight in (0.0, 3.0):
-        model = trained(weight, images, labels, confounder)
-        with torch.no_grad():
-            features = model.features(fresh)
-            accuracy = float(((model.head(features) > 0) == (true > 0)).float().mean())
-        found[weight] = accuracy, distance_correlation(features[controls].numpy(), hidden[controls].numpy())
+        judged = []
+        for seed in (1, 2, 3):
+            model = trained(weight, images, labels, confounder, seed)
+            with torch.no_grad():
+                features = model.features(fresh)
+                accuracy = float(((model.head(features) > 0) == (true > 0)).float().mean())
+            judged.append((accuracy, distance_correlation(features[controls].numpy(), hidden[controls].numpy())))
+        found[weight] = np.median(judged, axis=0)
     assert found[0.0][1] > 0.5
     assert found[3.0][1] < 0.3
     # The effect alone allows 5/6, since a third of either range is the other's too; both heights together 17/18.
