@@ -12,7 +12,8 @@ import pytest
 from tests.e2e.conftest import MainJob, Platform
 
 pytestmark = pytest.mark.ray
-TUNING = ("--base", "xray-unet@1", "--mitigation", "equalised-odds", "--attribute", "sex", "--epochs", "1")
+# Of a model that no other test here audits: its tuned version is the one that is served from then on.
+TUNING = ("--base", "xray-pix2pix@1", "--mitigation", "equalised-odds", "--attribute", "sex", "--epochs", "1")
 LABELS = ("--label", "Edema", "--label", "Pleural Effusion")
 
 
@@ -43,7 +44,7 @@ def test_people_who_were_learned_from_are_counted_and_not_audited(
     assert (error["reason"], error["field"]) == ("COHORTS_OVERLAP", "spec.pipelines[1].stages[1].reconstruct")
     people = pd.read_csv(main_job.phantoms / "rows.csv").drop_duplicates("patient_id")
     learned = int(people["split"].isin(["train", "validation"]).sum())
-    assert f"xray-unet@2 learned from {learned} of the {len(people)} patients" in error["message"]
+    assert f"xray-pix2pix@2 learned from {learned} of the {len(people)} patients" in error["message"]
 
 
 def test_before_and_after_land_in_the_card_and_leave_it_with_the_audit(
@@ -54,7 +55,7 @@ def test_before_and_after_land_in_the_card_and_leave_it_with_the_audit(
     )
     told = json.loads(done.stdout)
     (card,) = told["cards"]
-    assert (card["audit"], card["cohort"], card["pipelines"]) == (told["audit"]["name"], others, ["xray-unet@2"])
+    assert (card["audit"], card["cohort"], card["pipelines"]) == (told["audit"]["name"], others, ["xray-pix2pix@2"])
     assert {(one["metric"], one.get("attribute", "")) for one in card["changes"]} == {
         ("eodd", "sex"), ("eop", "sex"), ("auroc", ""), ("psnr", ""),
     }  # fmt: skip
@@ -64,15 +65,15 @@ def test_before_and_after_land_in_the_card_and_leave_it_with_the_audit(
     assert shown["change"] == pytest.approx(psnr["estimate"])
     page = httpx.get(platform.http + card["report"])
     assert page.status_code == 200
-    assert "xray-unet@2" in page.text
+    assert "xray-pix2pix@2" in page.text
 
-    over_http = httpx.get(f"{platform.http}/v1/models/xray-unet@2", params={"view": "MODEL_VIEW_FULL"}).json()
+    over_http = httpx.get(f"{platform.http}/v1/models/xray-pix2pix@2", params={"view": "MODEL_VIEW_FULL"}).json()
     assert [one["audit"] for one in over_http["audits"]] == [card["audit"]]
-    assert over_http["lineage"]["base"] == "models/xray-unet@1"
+    assert over_http["lineage"]["base"] == "models/xray-pix2pix@1"
     assert over_http["lineage"]["dataDigest"] == training["dataDigest"]
-    shown = platform.run("models", "show", "xray-unet@2").stdout
+    shown = platform.run("models", "show", "xray-pix2pix@2").stdout
     assert "EODD by sex" in shown
     assert card["report"] in shown
 
     platform.run("audits", "delete", card["audit"])
-    assert json.loads(platform.run("models", "show", "xray-unet@2", "--json").stdout)["audits"] == []
+    assert json.loads(platform.run("models", "show", "xray-pix2pix@2", "--json").stdout)["audits"] == []
