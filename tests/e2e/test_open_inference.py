@@ -46,14 +46,15 @@ async def test_all_four_clients_get_what_the_network_computes(
     given = images(record)
     expected = await local.infer(record.name, given, batch=2)
     http = platform.http.removeprefix("http://")
+    asked = (record.name, inputs(triton_grpc, given), record.version)  # another test trains a version more
     answers = [
-        triton_grpc.InferenceServerClient(platform.grpc).infer(record.name, inputs(triton_grpc, given)),
-        triton_http.InferenceServerClient(http).infer(record.name, inputs(triton_http, given)),
+        triton_grpc.InferenceServerClient(platform.grpc).infer(*asked),
+        triton_http.InferenceServerClient(http).infer(record.name, inputs(triton_http, given), record.version),
     ]
     async with triton_grpc_aio.InferenceServerClient(platform.grpc) as client:
-        answers.append(await client.infer(record.name, inputs(triton_grpc, given)))
+        answers.append(await client.infer(*asked))
     async with triton_http_aio.InferenceServerClient(http) as client:
-        answers.append(await client.infer(record.name, inputs(triton_http, given)))
+        answers.append(await client.infer(record.name, inputs(triton_http, given), record.version))
     for answer in answers:
         response = answer.get_response()
         outputs = response["outputs"] if isinstance(response, dict) else response.outputs
