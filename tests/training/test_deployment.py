@@ -29,7 +29,8 @@ def settings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def handle(settings):
     with tempfile.TemporaryDirectory(prefix="eh") as folder:  # short, for the paths of Ray's sockets
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+        system = {"worker_niceness": 0}  # as on the platform; with 15, Ray's own, they starve beside other work
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder, _system_config=system)
         serve.start(proxy_location="Disabled")
         yield serve.run(build(settings), name="training", route_prefix=None)
         serve.shutdown()

@@ -26,7 +26,8 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def cluster():
     with tempfile.TemporaryDirectory(prefix="eh") as folder:  # short, for the paths of Ray's sockets
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+        system = {"worker_niceness": 0}  # as on the platform; with 15, Ray's own, they starve beside other work
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder, _system_config=system)
         yield
         ray.shutdown()
 
