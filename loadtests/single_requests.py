@@ -77,7 +77,7 @@ async def capacity(infer: Infer, requests: Sequence[bytes], seconds: float) -> f
 async def waits(infer: Infer, requests: Sequence[bytes], rate: float, seconds: float, seed: int) -> list[float]:
     """Seconds from when each request was due to its answer, at ``rate`` random arrivals per second."""
     due = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, size=int(rate * seconds)))
-    started = time.perf_counter()
+    started = time.perf_counter() + 1.0  # until then all tasks exist
 
     async def arrival(number: int) -> float:
         await asyncio.sleep(max(0.0, started + due[number] - time.perf_counter()))
