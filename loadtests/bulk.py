@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import sys
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from loadtests.figures import Figures, budgets_of, show, within
+from loadtests.figures import Figures, told
 from loadtests.platform_run import CLASSIFIER, PHOTONS, Platform, platform, put_chest_cohort
 from services.adapters.ledger import Operation
 from services.adapters.weights import DirectoryRegistry
@@ -95,13 +94,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    budgets = budgets_of("bulk")
     found = measure(options.models or MODELS, options.rows, options.rounds)
-    if options.json:
-        print(json.dumps(found))
-    else:
-        show(found, budgets)
-    return int(not all(within(budget, limit, found) for budget, limit in budgets.items()))
+    return 0 if told(found, "bulk", as_json=options.json) else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -41,6 +42,17 @@ def show(found: Figures, budgets: dict[str, float]) -> None:
         side = f"   budget at {budget.rpartition('_at_')[2]} {limit:g}" if budget else ""
         verdict = "" if not budget or within(budget, limit, found) else "   OVER"
         print(f"{name:42} {value:12.5g}{side}{verdict}")
+
+
+def told(found: Figures, section: str, *, as_json: bool) -> bool:
+    """Print the figures beside the budgets of a section of budgets.toml; whether all are within."""
+    budgets = budgets_of(section)
+    over = [name for name, limit in budgets.items() if not within(name, limit, found)]
+    if as_json:
+        print(json.dumps({**found, "budgets": budgets, "over": over}))
+    else:
+        show(found, budgets)
+    return not over
 
 
 def on_one_thread(more: Mapping[str, str] | None = None) -> None:

@@ -14,14 +14,13 @@ fails.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from loadtests.figures import Figures, budgets_of, cpu_seconds, on_one_thread, ratio, show, within
+from loadtests.figures import Figures, cpu_seconds, on_one_thread, ratio, told
 from services.adapters.restoration import SampledRestoration
 from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.hosting.networks import load_network
@@ -123,12 +122,8 @@ def main() -> int:
     found: Figures = {}
     for modality in MODALITIES:
         found |= compare(bench, modality, patients, rounds, more=arguments.table)
-    budgets = budgets_of("reconstruction")
-    if arguments.json:
-        print(json.dumps(found))
-    else:
-        show(found, budgets)
-    return 0 if arguments.quick else int(not all(within(name, limit, found) for name, limit in budgets.items()))
+    within = told(found, "reconstruction", as_json=arguments.json)
+    return 0 if within or arguments.quick else 1
 
 
 if __name__ == "__main__":

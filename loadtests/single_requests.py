@@ -25,7 +25,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from loadtests.bulk import MODELS
-from loadtests.figures import Figures, budgets_of, show, within
+from loadtests.figures import Figures, told
 from loadtests.platform_run import PHOTONS, chest_records, platform
 from services.maths.imaging.degradation import degrade
 
@@ -135,12 +135,7 @@ def main() -> int:
     with platform(gateway=AS_MANY_CALLERS) as running:
         address = f"{running.settings.host}:{running.settings.grpc_port}"
         found = asyncio.run(measure(address, options.models or MODELS, options.rounds, options.seconds))
-    budgets = budgets_of("single_requests")
-    if options.json:
-        print(json.dumps(found))
-    else:
-        show(found, budgets)
-    return int(not all(within(budget, limit, found) for budget, limit in budgets.items()))
+    return 0 if told(found, "single_requests", as_json=options.json) else 1
 
 
 if __name__ == "__main__":

@@ -110,15 +110,18 @@ class ModelHost:
 
     def serves(self, model: str, version: str = "") -> bool:
         """Whether :meth:`find` has an answer."""
-        return any(record.name == model and version in ("", record.version) for record in self._records)
+        return bool(self._versions(model, version))
 
     def find(self, model: str, version: str = "") -> ModelRecord:
         """The served record; without a version, the highest."""
-        matching = [r for r in self._records if r.name == model and version in ("", r.version)]
+        matching = self._versions(model, version)
         if not matching:
             wanted = f"{model!r} version {version}" if version else repr(model)
             raise NotFound(f"no model {wanted} is served here", field="model", reason="MODEL_NOT_FOUND")
         return matching[-1]
+
+    def _versions(self, model: str, version: str) -> list[ModelRecord]:
+        return [record for record in self._records if record.name == model and version in ("", record.version)]
 
     def learned_from(self, model: str, version: str) -> bytes:
         """The file of a version's package that lists whom it learned from; empty where it has none."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from services.adapters.object_store import ObjectStore
 from services.maths.fairness.groups import Codes, Grouping, patients_per_group
 
+T = TypeVar("T")
 READERS = 4
 """Tables on their way at once: an object store answers in milliseconds, and a large cohort has a thousand tables."""
 
@@ -40,9 +41,7 @@ def read_people(store: ObjectStore, manifest: Mapping[str, Any]) -> pd.DataFrame
 
     A label that is missing is -1. Raises NotFound, Unavailable or Internal from the store.
     """
-    with ThreadPoolExecutor(READERS, thread_name_prefix="tables") as readers:
-        tables = list(readers.map(lambda shard: _read_table(store, shard["table"]), manifest["shards"]))
-    table = pa.concat_tables(tables).unify_dictionaries()
+    table = pa.concat_tables(_of_tables(store, manifest, _people_of)).unify_dictionaries()
     people = {"patient": _codes(table, "patient_id").astype(np.int64)}
     columns: dict[str, Any] = {}
     for name in table.column_names:
@@ -55,18 +54,25 @@ def read_people(store: ObjectStore, manifest: Mapping[str, Any]) -> pd.DataFrame
 
 def read_patients(store: ObjectStore, manifest: Mapping[str, Any]) -> set[str]:
     """The ids of all patients; errors as :func:`read_people`'s."""
+    return set().union(*_of_tables(store, manifest, _patients_of))
 
-    def ids(shard: Mapping[str, Any]) -> list[str]:
-        data = io.BytesIO(store.get(shard["table"]["key"], sha256=shard["table"]["sha256"]))
-        found: list[str] = pq.read_table(data, columns=["patient_id"], use_threads=False)["patient_id"].to_pylist()
-        return found
+
+def _of_tables(store: ObjectStore, manifest: Mapping[str, Any], read: Callable[[io.BytesIO], T]) -> list[T]:
+    """What ``read`` makes of each shard's table, in order."""
+
+    def of(shard: Mapping[str, Any]) -> T:
+        return read(io.BytesIO(store.get(shard["table"]["key"], sha256=shard["table"]["sha256"])))
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="tables") as readers:
-        return set().union(*readers.map(ids, manifest["shards"]))
+        return list(readers.map(of, manifest["shards"]))
 
 
-def _read_table(store: ObjectStore, ref: Mapping[str, Any]) -> pa.Table:
-    data = io.BytesIO(store.get(ref["key"], sha256=ref["sha256"]))
+def _patients_of(data: io.BytesIO) -> list[str]:
+    found: list[str] = pq.read_table(data, columns=["patient_id"], use_threads=False)["patient_id"].to_pylist()
+    return found
+
+
+def _people_of(data: io.BytesIO) -> pa.Table:
     names = pq.read_schema(data).names
     texts = ["patient_id", *(name for name in names if name.startswith("attribute_"))]
     wanted = [*texts, *(name for name in names if name.startswith("label_"))]
