@@ -38,9 +38,10 @@ class Encoders:
         Raises NotFound MODEL_NOT_FOUND, and InvalidInput TASK_MISMATCH for what has no layers to compare images in.
         """
         name = encoder_of(metric)
-        versions = [record for record in self._registry().models() if record.name == name]
+        records = list(self._registry().models())
+        versions = [record for record in records if record.name == name]
         if not versions:
-            known = sorted({record.name for record in self._registry().models() if _encodes(record)})
+            known = sorted({record.name for record in records if _encodes(record)})
             raise NotFound(
                 f"{metric} needs the image encoder {name!r}, which is in no registry; there are "
                 f"{', '.join(known) or 'none'}",
