@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 
 import pytest
-import ray
 from evenhand.training.v1 import training_pb2, training_service_pb2
 from google.longrunning import operations_pb2
 from ray import serve
@@ -17,6 +15,7 @@ from services.errors import NotFound
 from services.hosting.envelope import unseal
 from services.training.app import build
 from services.training.settings import Settings
+from tests.training.ray_cluster import ray_cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -28,13 +27,10 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def handle(settings):
-    with tempfile.TemporaryDirectory(prefix="eh") as folder:  # short, for the paths of Ray's sockets
-        system = {"worker_niceness": 0}  # as on the platform; with 15, Ray's own, they starve beside other work
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder, _system_config=system)
+    with ray_cluster():
         serve.start(proxy_location="Disabled")
         yield serve.run(build(settings), name="training", route_prefix=None)
         serve.shutdown()
-        ray.shutdown()
 
 
 def call(handle, method, request):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from pathlib import Path
 
 import pytest
-import ray
 import torch
 
 from services.adapters.weights import load_record
@@ -17,6 +15,7 @@ from services.training.recipes import RECIPES
 from services.training.runs import Run
 from services.training.settings import Settings
 from services.training.steps import perform
+from tests.training.ray_cluster import ray_cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -25,11 +24,8 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def cluster():
-    with tempfile.TemporaryDirectory(prefix="eh") as folder:  # short, for the paths of Ray's sockets
-        system = {"worker_niceness": 0}  # as on the platform; with 15, Ray's own, they starve beside other work
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder, _system_config=system)
+    with ray_cluster():
         yield
-        ray.shutdown()
 
 
 def order(path: Path, epochs: int) -> RunFolder:

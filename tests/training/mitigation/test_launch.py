@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 import time
 
 import psutil
 import pytest
-import ray
 import torch
 
 from services.adapters.weights import DirectoryRegistry
@@ -18,6 +16,7 @@ from services.training.launch import RayLaunch
 from services.training.mitigation.work import tune
 from services.training.runs import run_from_dict
 from tests.training.mitigation.cohorts import records
+from tests.training.ray_cluster import ray_cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
 
@@ -29,12 +28,8 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def cluster():
-    # Ray would give its workers niceness 15, with which they hardly begin beside other work; the platform does as here.
-    system = {"worker_niceness": 0}
-    with tempfile.TemporaryDirectory(prefix="eh") as folder:  # short, for the paths of Ray's sockets
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder, _system_config=system)
+    with ray_cluster():
         yield
-        ray.shutdown()
 
 
 @pytest.fixture
