@@ -1,0 +1,46 @@
+"""Subgroup-distribution-aligned tuning of a generator (Han et al. 2025, SDAT, after Shen et al. 2024): its mathematics.
+
+targets   which group each image of a batch should belong to, and how sure that is: optimal transport to a distribution
+pools     whose images are aligned with one another: prompt by prompt, attribute by attribute, or over their crossing
+losses    cross-entropy with the targets, and what keeps the images what they were
+
+The one supervision is the classifier that guides: judge the outcome with another one.
+"""
+
+from services.maths.alignment.losses import (
+    FLIPPED_WEIGHT,
+    alignment_loss,
+    crossed_logits,
+    preservation_loss,
+    preservation_weights,
+)
+from services.maths.alignment.pools import by_attribute, by_prompt, crossed
+from services.maths.alignment.targets import (
+    DRAWS,
+    aligned_targets,
+    binomial_targets,
+    checked_target,
+    checked_threshold,
+    expected_targets,
+    fixed_targets,
+    pseudo_labels,
+)
+
+__all__ = [
+    "DRAWS",
+    "FLIPPED_WEIGHT",
+    "aligned_targets",
+    "alignment_loss",
+    "binomial_targets",
+    "by_attribute",
+    "by_prompt",
+    "checked_target",
+    "checked_threshold",
+    "crossed",
+    "crossed_logits",
+    "expected_targets",
+    "fixed_targets",
+    "preservation_loss",
+    "preservation_weights",
+    "pseudo_labels",
+]
