@@ -25,6 +25,7 @@ from services.maths.pixels import (
     PixelSpec,
     from_model,
     resize_masks,
+    structure,
     to_model,
 )
 
@@ -41,7 +42,7 @@ PADDING_RECORD = "padding"
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive records of a shard. Images are canonical (C, H, W) float32, of any sizes; masks (H, W) uint8."""
+    """Consecutive records of a shard. Images are canonical (C, H, W) float32, of any sizes; masks uint8, as stored."""
 
     record_ids: Sequence[str]
     images: Sequence[np.ndarray]
@@ -136,9 +137,9 @@ def _image_quality(
 
 
 def _dice(output: np.ndarray, masks: Sequence[np.ndarray | None], stage: ModelStage) -> np.ndarray:
-    """Dice of one structure at the model's size; any non-zero mask value is the structure."""
+    """Dice of one structure at the model's size; of a mask, `maths.pixels.structure`."""
     height, width = output.shape[2:]
-    truth = np.concatenate([resize_masks(mask[None], height, width) for mask in masks if mask is not None])
+    truth = np.concatenate([resize_masks(structure(mask)[None], height, width) for mask in masks if mask is not None])
     if len(truth) != len(output):
         raise ImageShapeError("a record of this shard has no mask")
     overlap: np.ndarray = dice(output[:, 0] >= stage.thresholds[0], truth > 0)

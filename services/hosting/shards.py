@@ -29,7 +29,7 @@ class Record:
     image: npt.NDArray[np.float32]
     """(C, H, W), canonical: in [0, 1]."""
     mask: npt.NDArray[np.uint8] | None
-    """(H, W), 0 or 1."""
+    """(H, W), 0 or 1. In cohorts with mask labels (P, H, W), a label in each pixel of each plane."""
     attributes: Mapping[str, str | None]
     """Level by attribute; None where it is not known."""
     labels: Mapping[str, int | None]

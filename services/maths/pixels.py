@@ -10,6 +10,7 @@ An array of images has shape (N, C, H, W); one stored image (H, W), or (F, H, W)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -227,6 +228,16 @@ def resize_masks(masks: npt.NDArray[np.uint8], height: int, width: int) -> npt.N
     rows = (2 * np.arange(height) + 1) * down // (2 * height)
     columns = (2 * np.arange(width) + 1) * across // (2 * width)
     return np.ascontiguousarray(masks[:, rows[:, None], columns[None, :]])
+
+
+def structure(mask: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the one structure (H, W), 0 or 1, that a mask (H, W) or (P, H, W) stands for where labels do not count.
+
+    Every label above 0 of the first plane belongs to it. Overlap (Dice) and the choice of a slice go by it.
+    """
+    if mask.ndim not in (2, 3) or mask.size == 0:
+        raise ImageShapeError(f"a mask has shape (H, W) or (P, H, W), got {mask.shape}")
+    return np.asarray((mask[0] if mask.ndim == 3 else mask) > 0).astype(np.uint8)
 
 
 def _shrink_masks(masks: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -134,6 +134,13 @@ async def test_any_mask_value_but_zero_is_the_structure() -> None:
     assert (await read([SEGMENT], other_values)).quality["dice"] == pytest.approx(1.0)
 
 
+async def test_dice_of_planes_of_labels_is_of_any_label_in_the_first() -> None:
+    batch = draw_batch(2)
+    masks = [np.asarray(mask) for mask in batch.masks]
+    planes = replace(batch, masks=[np.stack([3 * mask, 2 * (1 - mask)]) for mask in masks])
+    assert (await read([SEGMENT], planes)).quality["dice"] == pytest.approx(1.0)
+
+
 async def test_a_row_does_not_depend_on_its_neighbours_or_its_place() -> None:
     stages: list[Degrade | ModelStage] = [LOW_DOSE, HALVE, CLASSIFY]
     whole = await read(stages, batch := draw_batch(8))

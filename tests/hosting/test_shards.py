@@ -53,6 +53,15 @@ def test_everything_comes_back():
     assert table["split"].fillna("?").tolist() == ["?", "test", "test", "test"]
 
 
+def test_planes_of_labels_come_back():
+    store = MemoryStore()
+    planes = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    record = Record("r", "p", np.zeros((3, 3, 4), np.float32), planes, {"sex": None}, {})
+    (mask,) = read_shard(store, write_shard(store, [record])).masks
+    np.testing.assert_array_equal(mask, planes)
+    assert mask.dtype == np.uint8
+
+
 def test_same_records_give_the_same_bytes():
     assert write_shard(MemoryStore(), records()) == write_shard(MemoryStore(), records())
 

@@ -20,6 +20,7 @@ from services.maths.pixels import (
     check_images,
     from_model,
     resize_masks,
+    structure,
     to_model,
 )
 
@@ -223,6 +224,17 @@ def test_masks_keep_their_labels_when_resized():
     assert np.array_equal(resize_masks(resize_masks(masks, 16, 16), 8, 8), masks)
     with pytest.raises(ImageShapeError):
         resize_masks(masks.astype(np.float32), 4, 4)
+
+
+def test_the_structure_of_a_mask_is_any_label_of_its_first_plane():
+    labels = np.array([[0, 3], [7, 1]], np.uint8)
+    expected = [[0, 1], [1, 1]]
+    assert np.array_equal(structure(labels), expected)
+    assert np.array_equal(structure(np.stack([labels, 0 * labels])), expected)
+    assert np.array_equal(structure(structure(labels)), expected)
+    for wrong in (labels[0], labels[None, None], labels[:0]):
+        with pytest.raises(ImageShapeError):
+            structure(wrong)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

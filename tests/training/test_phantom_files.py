@@ -100,13 +100,14 @@ def test_reading_a_brain_file_gives_back_the_drawn_slice_and_mask(brain):
 def test_both_phases_of_a_heart_and_their_masks_are_written(cardiac):
     cohort = draw_cohort("cardiac", "null", PATIENTS, 7)
     for number, row in enumerate(pd.read_csv(cardiac / "rows.csv").to_dict("records")):
-        phases = (("image", "mask", 0, cohort.masks), ("image_es", "mask_es", 1, cohort.es_masks))
-        for image, mask, channel, masks in phases:
+        planes = nibabel.load(cardiac / row["mask"])
+        labels = np.asanyarray(planes.dataobj)
+        assert labels.shape == (128, 128, 1, 2)
+        for phase, (image, masks) in enumerate((("image", cohort.masks), ("image_es", cohort.es_masks))):
             voxels = nibabel.load(cardiac / row[image])
             stored = axial_slice(np.asanyarray(voxels.dataobj), voxels.affine)
-            np.testing.assert_allclose(stored / 65535, cohort.images[number, channel], atol=1e-5)
-            labels = nibabel.load(cardiac / row[mask])
-            assert np.array_equal(axial_slice(np.asanyarray(labels.dataobj), labels.affine), masks[number])
+            np.testing.assert_allclose(stored / 65535, cohort.images[number, phase], atol=1e-5)
+            assert np.array_equal(axial_slice(labels[..., phase], planes.affine), masks[number])
 
 
 def test_a_pelvis_file_is_a_radiograph_of_the_pelvis(pelvis):

@@ -10,7 +10,7 @@ What a file is, its bytes decide; a name that says something else is a reason to
 
 from .limits import Limits
 from .pool import Decoder, decode_bytes, decode_many
-from .sources import Decoded, File, InFolder, InMemory, Refused, Slices, Source
+from .sources import Decoded, File, InFolder, InMemory, MaskForm, Refused, Slices, Source
 
 __all__ = [
     "Decoded",
@@ -19,6 +19,7 @@ __all__ = [
     "InFolder",
     "InMemory",
     "Limits",
+    "MaskForm",
     "Refused",
     "Slices",
     "Source",

@@ -1,19 +1,23 @@
 """Inside the worker: which parser a file goes to, and how requests and answers are laid out.
 
-Request: ``{"image": {"name", "size"}, "mask": {"name", "size"} | null, "frame", "slices"}``, then the bytes of both.
+Request: ``{"image": {"name", "size"}, "mask": {"name", "size"} | null, "frame", "slices", "mask_form"}``, then the
+bytes of both.
 Answer: ``{"images": [{"shape", "modality", "spacing", "slice", "mask"}]}``, then for each image its float32 pixels and,
-where ``mask`` is true, its uint8 mask; or ``{"error": ...}``.
+where ``mask`` is a shape and not null, its uint8 mask; or ``{"error": ...}``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from services.adapters.decoder import dicom, nifti, npy, raster
 from services.adapters.decoder.limits import Limits
-from services.adapters.decoder.sources import Decoded, Slices
+from services.adapters.decoder.masks import as_declared, plane_count
+from services.adapters.decoder.sources import Decoded, MaskForm, Slices
 from services.errors import InvalidInput, NonFinite, ShapeMismatch, Undecodable, UnsupportedFormat
 from services.maths.pixels import ImageNonFiniteError
 
@@ -42,12 +46,22 @@ _NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What of the file was asked for; see :class:`Source`."""
+
+    frame: str | int
+    slices: Slices
+    form: MaskForm
+
+
 def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     """Decode one request. Raises ServiceError for every refusal that was foreseen."""
     size = request["image"]["size"]
     image = (request["image"]["name"], payload[:size])
     mask = (request["mask"]["name"], payload[size:]) if request["mask"] else None
-    images = _decode(image, mask, request["frame"], Slices(**request["slices"]), limits)
+    wanted = _Wanted(request["frame"], Slices(**request["slices"]), MaskForm(**request["mask_form"]))
+    images = _decode(image, mask, wanted, limits)
     header, planes = [], []
     for decoded in images:
         header.append(
@@ -56,7 +70,7 @@ def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dic
                 "modality": decoded.modality,
                 "spacing": decoded.spacing,
                 "slice": decoded.slice_index,
-                "mask": decoded.mask is not None,
+                "mask": None if decoded.mask is None else decoded.mask.shape,
             }
         )
         planes.append(decoded.pixels.tobytes())
@@ -65,30 +79,30 @@ def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dic
     return {"images": header}, planes
 
 
-def _decode(
-    image: tuple[str, bytes], mask: tuple[str, bytes] | None, frame: str | int, slices: Slices, limits: Limits
-) -> list[Decoded]:
+def _decode(image: tuple[str, bytes], mask: tuple[str, bytes] | None, wanted: _Wanted, limits: Limits) -> list[Decoded]:
+    frame, form = wanted.frame, wanted.form
     kind = _named(image, _kind)
     mask_kind = None if mask is None else _named(mask, _kind)
     if kind == "NIfTI":
         if mask is not None and mask_kind != "NIfTI":
             raise InvalidInput("the mask of a NIfTI volume must be NIfTI too", field=mask[0], reason="MASK_MISMATCH")
-        images: list[Decoded] = _named(image, lambda _, data: nifti.read(data, mask and mask[1], slices, limits))
+        images: list[Decoded] = _named(image, lambda _, data: nifti.read(data, mask, wanted.slices, form, limits))
         return images
     picture: Decoded = _named(image, lambda _, data: _PARSERS[kind].read(data, frame, limits))
     if mask is None:
         return [picture]
     if mask_kind == "NIfTI":
         raise InvalidInput("a NIfTI mask needs a NIfTI image", field=mask[0], reason="MASK_MISMATCH")
-    stored = _named(mask, lambda _, data: _PARSERS[str(mask_kind)].stored(data, frame, limits))
-    if stored.shape != picture.pixels.shape[1:]:
-        raise ShapeMismatch(
-            f"the mask has shape {stored.shape}, its image {picture.pixels.shape[1:]}",
-            field=mask[0],
-            reason="MASK_MISMATCH",
-        )
-    binary = (stored > 0).astype(np.uint8)
-    return [Decoded(picture.pixels, picture.modality, picture.spacing, mask=binary)]
+    extent = picture.pixels.shape[1:]
+    kept = _named(mask, lambda _, data: _mask(_PARSERS[str(mask_kind)].stored(data, frame, limits), form, extent))
+    return [Decoded(picture.pixels, picture.modality, picture.spacing, mask=kept)]
+
+
+def _mask(stored: npt.NDArray[Any], form: MaskForm, extent: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    planes = plane_count(stored, form, spatial=2)
+    if stored.shape[-2:] != extent:
+        raise ShapeMismatch(f"the mask has shape {stored.shape}, its image {extent}", reason="MASK_MISMATCH")
+    return as_declared(stored.reshape(planes, *extent), form)
 
 
 def _named(file: tuple[str, bytes], parse: Any) -> Any:

@@ -12,9 +12,10 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from services.adapters.decoder.limits import Limits
-from services.adapters.decoder.sources import Decoded, Slices
-from services.errors import OutOfRange, ShapeMismatch, TooLarge, Undecodable, UnsupportedFormat
-from services.maths.pixels import axial_slice, canonical_from_volume, world_axes
+from services.adapters.decoder.masks import as_declared, plane_count
+from services.adapters.decoder.sources import Decoded, MaskForm, Slices
+from services.errors import InvalidInput, OutOfRange, ShapeMismatch, TooLarge, Undecodable, UnsupportedFormat
+from services.maths.pixels import axial_slice, canonical_from_volume, structure, world_axes
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WBITS = 31
@@ -29,10 +30,13 @@ def recognises(data: bytes) -> bool:
     return data[344:347] == b"n+1" or data[4:7] == b"n+2"
 
 
-def read(data: bytes, mask: bytes | None, slices: Slices, limits: Limits) -> list[Decoded]:
-    """The chosen axial slices in canonical form (1, H, W), with those of the mask. Raises ServiceError."""
+def read(data: bytes, mask: tuple[str, bytes] | None, slices: Slices, form: MaskForm, limits: Limits) -> list[Decoded]:
+    """The chosen axial slices in canonical form (1, H, W), with those of ``mask`` (name, bytes). Raises ServiceError.
+
+    Planes of a mask are the last axis of its file, (X, Y, Z, P).
+    """
     volume, affine = _volume(data, limits)
-    labels = None if mask is None else _mask(mask, volume, affine, limits)
+    labels = None if mask is None else _labels(mask[1], volume, affine, form, limits)
     (right, anterior, superior), _ = world_axes(affine)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     indices = _chosen(slices, labels, affine, volume.shape[superior])
@@ -41,15 +45,18 @@ def read(data: bytes, mask: bytes | None, slices: Slices, limits: Limits) -> lis
         Decoded(
             canonical_from_volume(volume, affine, slice_index=index)[None],
             spacing=(float(sizes[anterior]), float(sizes[right])),
-            mask=None if labels is None else axial_slice(labels, affine, slice_index=index).astype(np.uint8),
+            mask=None if mask is None or labels is None else _mask(mask[0], labels, affine, index, form),
             slice_index=index,
         )
         for index in indices
     ]
 
 
-def _volume(data: bytes, limits: Limits) -> tuple[Volume, Affine]:
-    """The voxels (X, Y, Z), scaled as the header says, and the affine (4, 4) to RAS millimetres."""
+def _volume(data: bytes, limits: Limits, *, most_axes: int = 3) -> tuple[Volume, Affine]:
+    """The voxels (X, Y, Z), scaled as the header says, and the affine (4, 4) to RAS millimetres.
+
+    With ``most_axes`` 4 also (X, Y, Z, P).
+    """
     if data.startswith(_GZIP):
         data = limits.inflate(data, _GZIP_WBITS)
         if not recognises(data):
@@ -59,7 +66,7 @@ def _volume(data: bytes, limits: Limits) -> tuple[Volume, Affine]:
     shape = tuple(int(size) for size in header.get_data_shape())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) != 3 or min(shape) < 1:
+    if not 3 <= len(shape) <= most_axes or min(shape) < 1:
         raise ShapeMismatch(f"must be one volume (X, Y, Z), got {shape}")
     dtype = header.get_data_dtype()
     if dtype.kind not in "biuf":
@@ -83,11 +90,22 @@ def _volume(data: bytes, limits: Limits) -> tuple[Volume, Affine]:
     return voxels.astype(np.float32) * np.float32(slope) + np.float32(intercept), affine
 
 
-def _mask(data: bytes, volume: Volume, affine: Affine, limits: Limits) -> npt.NDArray[np.bool_]:
-    labels, its_affine = _volume(data, limits)
-    if labels.shape != volume.shape or not np.allclose(its_affine, affine, atol=_AFFINE_TOLERANCE):
+def _labels(data: bytes, volume: Volume, affine: Affine, form: MaskForm, limits: Limits) -> Volume:
+    """The mask's voxels (X, Y, Z, P) as stored."""
+    labels, its_affine = _volume(data, limits, most_axes=4 if form.labels else 3)
+    planes = plane_count(labels, form, spatial=3)
+    if labels.shape[:3] != volume.shape or not np.allclose(its_affine, affine, atol=_AFFINE_TOLERANCE):
         raise ShapeMismatch("the mask has another shape or affine than its image", reason="MASK_MISMATCH")
-    return np.asarray(labels > 0)
+    return labels.reshape(*volume.shape, planes, order="F")
+
+
+def _mask(name: str, labels: Volume, affine: Affine, index: int, form: MaskForm) -> npt.NDArray[np.uint8]:
+    planes = [axial_slice(labels[..., plane], affine, slice_index=index) for plane in range(labels.shape[3])]
+    try:
+        return as_declared(np.stack(planes), form)
+    except InvalidInput as error:
+        error.field = name
+        raise
 
 
 def _chosen(slices: Slices, labels: Volume | None, affine: Affine, depth: int) -> list[int]:
@@ -99,7 +117,8 @@ def _chosen(slices: Slices, labels: Volume | None, affine: Affine, depth: int) -
             raise OutOfRange(f"slices from {slices.start} were asked for, the volume has {depth}")
         return chosen
     if slices.which == "largest-mask" and labels is not None:
-        areas = [int(axial_slice(labels, affine, slice_index=index).sum()) for index in range(depth)]
+        first = labels[..., 0]
+        areas = [int(structure(axial_slice(first, affine, slice_index=index)).sum()) for index in range(depth)]
         if max(areas) > 0:
             return [int(np.argmax(areas))]
     return [depth // 2]

@@ -39,13 +39,8 @@ def read(data: bytes, frame: str | int, limits: Limits) -> Decoded:
 
 
 def stored(data: bytes, frame: str | int, limits: Limits) -> npt.NDArray[Any]:
-    """The array (H, W) as it is, for masks. Raises ServiceError."""
-    array = _array(data, limits)
-    if array.ndim == 3 and array.shape[0] == 1:
-        array = array[0]
-    if array.ndim != 2:
-        raise ShapeMismatch(f"a mask must have shape (H, W), got {array.shape}")
-    return array
+    """The array as it is, for masks: (H, W) or (P, H, W). Raises ServiceError."""
+    return _array(data, limits)
 
 
 def _array(data: bytes, limits: Limits) -> npt.NDArray[Any]:

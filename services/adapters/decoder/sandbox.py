@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -56,6 +57,7 @@ class Sandbox:
             "mask": None if source.mask is None else {"name": source.mask.name, "size": len(mask)},
             "frame": source.frame,
             "slices": asdict(source.slices),
+            "mask_form": asdict(source.mask_form),
         }
         for last in (False, True):
             try:
@@ -162,9 +164,13 @@ def _images(entries: list[dict[str, Any]], payload: bytes) -> list[Decoded]:
         pixels = np.frombuffer(payload, np.float32, count, at).reshape(channels, height, width)
         at += 4 * count
         mask = None
-        if entry["mask"]:
-            mask = np.frombuffer(payload, np.uint8, height * width, at).reshape(height, width)
-            at += height * width
+        if entry["mask"] is not None:
+            *planes, rows, columns = (int(size) for size in entry["mask"])
+            if (rows, columns) != (height, width):
+                raise ValueError("the answer's mask has another extent than its image")
+            count = math.prod(planes) * height * width
+            mask = np.frombuffer(payload, np.uint8, count, at).reshape(*planes, height, width)
+            at += count
         spacing = None if entry["spacing"] is None else (float(entry["spacing"][0]), float(entry["spacing"][1]))
         images.append(Decoded(pixels, str(entry["modality"]), spacing, mask, entry["slice"]))
     if at != len(payload):

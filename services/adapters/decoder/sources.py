@@ -70,6 +70,14 @@ class Slices:
 
 
 @dataclass(frozen=True)
+class MaskForm:
+    """What a mask must hold: ``planes`` of the values 0 to ``labels`` - 1. Without labels: one plane, made binary."""
+
+    labels: int = 0
+    planes: int = 1
+
+
+@dataclass(frozen=True)
 class Source:
     """One image file, with its mask file if there is one.
 
@@ -80,6 +88,7 @@ class Source:
     mask: File | None = None
     frame: str | int = "middle"
     slices: Slices = Slices()
+    mask_form: MaskForm = MaskForm()
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class Decoded:
     spacing: tuple[float, float] | None = None
     """Distance of rows and of columns in mm."""
     mask: npt.NDArray[np.uint8] | None = None
-    """(H, W), 0 or 1."""
+    """(H, W), 0 or 1; where labels were declared, (P, H, W) of them."""
     slice_index: int | None = None
     source: int = 0
 

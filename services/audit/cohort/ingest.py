@@ -12,6 +12,7 @@ The manifest is a plain JSON object:
     labels           [{name, positives, negatives, missing}]
     refused          [{row, file, reason, message}], every row of the table that gave no record
     filtered         rows that the schema's ``keep`` left out
+    mask_labels, mask_planes    their names, in cohorts with mask labels only; unnamed planes are one, "mask"
     demographics     {matched, unmatched, conflicting} patients, only if a second table was joined
 """
 
@@ -117,13 +118,14 @@ def _decoded(
 ) -> Iterator[tuple[Row, Decoded | Refused]]:
     """Each row that names an image, with each of its images or its refusal, in order."""
     rows = [row for row in table.rows if row.refusal is None]
-    slices = schema.slices.to_slices()
-    sources = (
-        Source(InFolder(source, row.image), InFolder(source, row.mask) if row.mask else None, schema.frame, slices)
-        for row in rows
-    )
+    slices, form = schema.slices.to_slices(), schema.mask_form()
+    sources = (Source(InFolder(source, row.image), _mask_file(source, row), schema.frame, slices, form) for row in rows)
     for outcome in decoder.decode_many(sources):
         yield rows[outcome.source], outcome
+
+
+def _mask_file(source: Path, row: Row) -> InFolder | None:
+    return InFolder(source, row.mask) if row.mask else None
 
 
 def _record(row: Row, image: Decoded, schema: CohortSchema) -> Record:
@@ -228,6 +230,7 @@ class _Tally:
             "labels": [self._label(label.name) for label in self._schema.labels],
             "refused": refused,
             "filtered": self._table.filtered,
+            **self._mask_names(),
             **({} if demographics is None else {"demographics": dict(demographics)}),
         }
         return {**manifest, "digest": digest(manifest)}
@@ -242,6 +245,14 @@ class _Tally:
             for level in self._table.levels[name]
         ]
         return {"name": name, "levels": levels, "missing": self._levels[name, None], "assigned_by": assigned_by}
+
+    def _mask_names(self) -> dict[str, list[str]]:
+        if not self._schema.mask_labels:
+            return {}
+        return {
+            "mask_labels": list(self._schema.mask_labels),
+            "mask_planes": list(self._schema.mask_planes or ("mask",)),
+        }
 
     def _label(self, name: str) -> dict[str, Any]:
         return {

@@ -3,6 +3,8 @@
 patient: patient_id                       # a column, or a part of one: {column: Path, match: 'patient\\d+'}
 image: file
 mask: mask_file                           # optional
+mask_labels: [background, tumour]         # optional: keep the mask's values, named from 0; otherwise above 0 becomes 1
+mask_planes: [ED, ES]                     # optional, with mask_labels: what the planes of a mask file are
 record: id                                # optional; otherwise the image path is the record's id
 split: split                              # optional
 attributes:
@@ -32,13 +34,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from services.adapters.decoder import Slices
+from services.adapters.decoder import MaskForm, Slices
 from services.errors import InvalidInput
 
 READY_MADE = ("chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain", "phantom-pelvis", "phantom-cardiac")
 _LONGEST_SCHEMA = 256 * 1024
 _LONGEST_MATCHED = 256
 _MOST_REPEATS = 3
+_MOST_MASK_LABELS = 256  # masks are uint8
+_MOST_MASK_PLANES = 16
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -217,6 +221,8 @@ class CohortSchema(_Part):
     patient: Cell
     image: Cell
     mask: Cell | None = None
+    mask_labels: tuple[Text, ...] = Field(default=(), max_length=_MOST_MASK_LABELS, exclude_if=lambda names: not names)
+    mask_planes: tuple[Text, ...] = Field(default=(), max_length=_MOST_MASK_PLANES, exclude_if=lambda names: not names)
     split: Cell | None = None
     attributes: tuple[AttributeSchema, ...] = Field(min_length=1)
     labels: tuple[LabelSchema, ...] = ()
@@ -232,10 +238,26 @@ class CohortSchema(_Part):
         for what, names in (
             ("attributes", [attribute.name for attribute in self.attributes + self._demographic()]),
             ("labels", [label.name for label in self.labels]),
+            ("mask_labels", list(self.mask_labels)),
+            ("mask_planes", list(self.mask_planes)),
         ):
             if len(names) != len(set(names)):
                 raise ValueError(f"two {what} have the same name")
         return self
+
+    @model_validator(mode="after")
+    def _masks_declared(self) -> CohortSchema:
+        if self.mask_labels and self.mask is None:
+            raise ValueError("mask_labels name the values of masks; say in mask which column names their files")
+        if len(self.mask_labels) == 1:
+            raise ValueError("mask_labels need a name for 0, the background, and one for each structure")
+        if self.mask_planes and not self.mask_labels:
+            raise ValueError("mask_planes need mask_labels; a mask without labels has one plane")
+        return self
+
+    def mask_form(self) -> MaskForm:
+        """What each mask must hold."""
+        return MaskForm(len(self.mask_labels), max(1, len(self.mask_planes)))
 
     def _demographic(self) -> tuple[AttributeSchema, ...]:
         return () if self.demographics is None else self.demographics.attributes

@@ -242,6 +242,33 @@ def test_phantoms_come_back_as_they_were_drawn(tmp_path, kind):
     assert shard.records[f"label_{label}"].fillna(9).tolist() == drawn.table[label].fillna(9).tolist()
 
 
+def test_hearts_come_with_the_labels_of_both_phases(tmp_path):
+    write_phantoms("cardiac", "null", 4, 7, tmp_path)
+    drawn = draw_cohort("cardiac", "null", 4, 7)
+    store = MemoryStore()
+    manifest = ingest(tmp_path, None, load_schema("phantom-cardiac"), store)
+    assert manifest["mask_labels"] == ["background", "left ventricle", "myocardium", "right ventricle"]
+    assert manifest["mask_planes"] == ["ED", "ES"] and manifest["has_masks"] and manifest["refused"] == []
+    (shard,) = (read_shard(store, ShardRef.from_dict(plain)) for plain in manifest["shards"])
+    np.testing.assert_array_equal(np.stack(shard.masks), np.stack([drawn.masks, drawn.es_masks], axis=1))
+    written = ingest(tmp_path, None, load_schema((tmp_path / "schema.yaml").read_text("utf-8")), MemoryStore())
+    assert written["shards"] == manifest["shards"]
+
+
+def test_row_whose_mask_has_another_label_is_refused(folder):
+    for n in range(ROWS):
+        mask = np.full((6, 8), n % 4, np.uint8)
+        (folder / f"{n}-mask.png").write_bytes(png(mask if n != 5 else mask.T))
+    lines = table().splitlines()
+    text = "\n".join([lines[0] + ",mask", *(f"{line},{n}-mask.png" for n, line in enumerate(lines[1:]))])
+    declared = SCHEMA.model_dump(mode="json") | {"mask": {"column": "mask"}, "mask_labels": ["none", "a", "b"]}
+    manifest = ingest(folder, text, type(SCHEMA).model_validate(declared), MemoryStore())
+    reasons = {entry["row"]: (entry["file"], entry["reason"]) for entry in manifest["refused"]}
+    expected = {n + 1: (f"{n}-mask.png", "MASK_LABEL_UNKNOWN") for n in range(ROWS) if n % 4 == 3}
+    assert reasons == expected | {6: ("5-mask.png", "MASK_MISMATCH")}
+    assert (manifest["mask_labels"], manifest["mask_planes"]) == (["none", "a", "b"], ["mask"])
+
+
 CHEXPERT_LABELS = [label.name for label in load_schema("chexpert").labels]
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from services.adapters.decoder import MaskForm
 from services.audit.cohort.schema import READY_MADE, Cell, CohortSchema, load_schema
 from services.errors import InvalidInput
 from services.maths.canonical import canonical_json
@@ -38,6 +39,24 @@ def test_short_forms_mean_the_long_ones():
     )
     assert load_schema(short).columns() == load_schema(long).columns()
     assert load_schema(short).attributes == load_schema(long).attributes
+
+
+def test_what_a_mask_must_hold_follows_from_its_names():
+    for declared, form in (
+        ("", MaskForm(labels=0, planes=1)),
+        (", mask_labels: [none, heart, lung]", MaskForm(labels=3, planes=1)),
+        (", mask_labels: [none, heart, lung], mask_planes: [ED, ES]", MaskForm(labels=3, planes=2)),
+    ):
+        assert load_schema(PLAIN.replace("]}", f"], mask: m{declared}}}")).mask_form() == form
+
+
+def test_schema_that_names_no_labels_is_stored_as_before_there_were_any():
+    """Its digest is part of the digests of cohorts that exist."""
+    stored = load_schema(PLAIN.replace("]}", "], mask: m}")).model_dump(mode="json")
+    assert set(stored) == {
+        *("name", "table", "record", "patient", "image", "mask", "split", "attributes", "labels"),
+        *("blank", "keep", "modality", "frame", "slices"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -78,6 +97,13 @@ def test_cuts_name_their_intervals(cuts, names):
         (PLAIN.replace("]}", "], labels: [{name: A, positive: ['0']}]}"), "schema_yaml.labels[0]"),
         (PLAIN.replace("]}", "], table: ../rows.csv}"), "schema_yaml.table"),
         (PLAIN.replace("]}", "], frame: last}"), "schema_yaml.frame"),
+        (PLAIN.replace("]}", "], mask_labels: [none, heart]}"), "schema_yaml"),
+        (PLAIN.replace("]}", "], mask: m, mask_labels: [heart]}"), "schema_yaml"),
+        (PLAIN.replace("]}", "], mask: m, mask_labels: [heart, heart]}"), "schema_yaml"),
+        (PLAIN.replace("]}", "], mask: m, mask_labels: [none, ''] }"), "schema_yaml.mask_labels[1]"),
+        (PLAIN.replace("]}", f"], mask: m, mask_labels: {list(range(257))}}}"), "schema_yaml.mask_labels"),
+        (PLAIN.replace("]}", "], mask: m, mask_planes: [ED, ES]}"), "schema_yaml"),
+        (PLAIN.replace("]}", "], mask: m, mask_labels: [none, heart], mask_planes: [ED, ED]}"), "schema_yaml"),
         (PLAIN.replace("image: i", "image: {column: i, match: '('}"), "schema_yaml.image.match"),
         (PLAIN.replace("image: i", "image: {column: i, match: '(a+)+b'}"), "schema_yaml.image.match"),
         (PLAIN.replace("image: i", "image: {column: i, match: '(a)', value: '{2}'}"), "schema_yaml.image"),
