@@ -2,11 +2,20 @@
 
 targets   which group each image of a batch should belong to, and how sure that is: optimal transport to a distribution
 pools     whose images are aligned with one another: prompt by prompt, attribute by attribute, or over their crossing
+chain     gradients through the sampler's steps from stored inputs, with effects derived for the sampler in use
 losses    cross-entropy with the targets, and what keeps the images what they were
 
 The one supervision is the classifier that guides: judge the outcome with another one.
 """
 
+from services.maths.alignment.chain import (
+    Run,
+    chain_gradient,
+    equalised_coefficients,
+    equalised_effects,
+    output_effects,
+    record_run,
+)
 from services.maths.alignment.losses import (
     FLIPPED_WEIGHT,
     alignment_loss,
@@ -29,18 +38,24 @@ from services.maths.alignment.targets import (
 __all__ = [
     "DRAWS",
     "FLIPPED_WEIGHT",
+    "Run",
     "aligned_targets",
     "alignment_loss",
     "binomial_targets",
     "by_attribute",
     "by_prompt",
+    "chain_gradient",
     "checked_target",
     "checked_threshold",
     "crossed",
     "crossed_logits",
+    "equalised_coefficients",
+    "equalised_effects",
     "expected_targets",
     "fixed_targets",
+    "output_effects",
     "preservation_loss",
     "preservation_weights",
     "pseudo_labels",
+    "record_run",
 ]
