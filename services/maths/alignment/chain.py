@@ -119,12 +119,12 @@ def chain_gradient(
     steps = torch.from_numpy(np.flatnonzero(effects))
     numbers, owners, weight = _pairs(steps, rows, evaluations, generator)
     timesteps, factors = torch.from_numpy(run.timesteps), torch.from_numpy(weight * effects)
-    for k, row in zip(numbers.split(rows_at_once), owners.split(rows_at_once), strict=True):
+    for k, row in zip(torch.split(numbers, rows_at_once), torch.split(owners, rows_at_once), strict=True):
         # The indices stay on the processor; where the images are, one copy of each is enough.
         there = row.to(run.inputs.device)
         raw = output(run.inputs[k, row], timesteps[k].to(there.device), there)
         factor = factors[k].to(gradient).view(-1, *([1] * (gradient.ndim - 1)))
-        raw.backward((factor * gradient[there]).to(raw.dtype))
+        torch.autograd.backward(raw, (factor * gradient[there]).to(raw.dtype))
 
 
 def _pairs(
