@@ -37,15 +37,16 @@ def read_folder(
 
     Raises NotFound without the table, InvalidInput for a table or a file that is not what it should be.
     """
-    rows = _read_table(table)
-    pixels = _decoded(folder, [str(name) for name in rows[IMAGE]], generator.pixels, on_image)
+    rows = read_table(table)
+    pixels = decoded(folder, [str(name) for name in rows[IMAGE]], generator.pixels, on_image)
     patients = rows[PATIENT] if PATIENT in rows else pd.Series([f"row {number}" for number in range(len(rows))])
     return Sample(
         organ, pixels, patients.astype(str).to_numpy(str), _levels(rows, generator), _requests(rows, generator)
     )
 
 
-def _read_table(table: Path) -> pd.DataFrame:
+def read_table(table: Path) -> pd.DataFrame:
+    """The rows of a CSV that names images. NotFound without it, InvalidInput for one that does not."""
     try:
         rows = pd.read_csv(table, dtype={IMAGE: str, PATIENT: str, PROMPT: str})
     except FileNotFoundError as error:
@@ -60,7 +61,8 @@ def _read_table(table: Path) -> pd.DataFrame:
     return rows
 
 
-def _decoded(folder: Path, names: list[str], spec: PixelSpec, on_image: Callable[[], None]) -> np.ndarray:
+def decoded(folder: Path, names: list[str], spec: PixelSpec, on_image: Callable[[], None]) -> np.ndarray:
+    """(N, C, H, W) in the range of ``spec``, decoded in the sandbox. Raises what the decoder says of a file."""
     pixels = np.zeros((len(names), *spec.shape), np.float32)
     with Decoder(workers=1) as decoder:
         sources = (Source(InFolder(folder, name)) for name in names)

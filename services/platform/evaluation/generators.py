@@ -37,12 +37,13 @@ class Generator:
 def find_generator(name: str, registry: Path, served: Mapping[str, Any] | None) -> Generator:
     """The generator by its package in ``registry``, or by what the platform says of it (``served``) without one.
 
-    ``served`` has name, version, digest, task, output {channels, height, width} and conditions. Raises InvalidInput for
-    a model that does not generate, FailedPrecondition where the platform serves other weights than the package holds.
+    ``name`` may say a version behind @. ``served`` has name, version, digest, task, output {channels, height, width}
+    and conditions. Raises InvalidInput for a model that does not generate, FailedPrecondition where the platform serves
+    other weights than the package holds.
     """
-    bare = name.removeprefix("models/")
+    bare, _, version = name.removeprefix("models/").partition("@")
     try:
-        record = DirectoryRegistry([registry]).find(bare, str((served or {}).get("version", "")))
+        record = DirectoryRegistry([registry]).find(bare, str((served or {}).get("version", "")) or version)
     except NotFound:
         if served is None:
             raise

@@ -75,15 +75,15 @@ def evaluate(
         "images": count,
         "seed": seed,
         "sampling": {setting: value for setting, value in sampling.items() if value},
-        "synthetic": _pair("images", images, "table", table),
-        "reference": _pair("reference", reference, "reference-table", reference_table),
-        "training": _pair("training", training, "training-table", training_table),
+        "synthetic": folder_and_table("images", images, "table", table),
+        "reference": folder_and_table("reference", reference, "reference-table", reference_table),
+        "training": folder_and_table("training", training, "training-table", training_table),
         "training_patients": training_patients or None,
         "encoder": encoder,
         "inception": None if inception is None else str(inception),
         "registry": None if registry is None else str(registry),
     }
-    with _bars() as show:
+    with bars() as show:
         if images is not None:
             found = evaluation.evaluate(None, order, folder, progress=show)
         else:
@@ -92,7 +92,8 @@ def evaluate(
     _print(found, as_json=as_json)
 
 
-def _pair(flag: str, folder: Path | None, table_flag: str, table: Path | None) -> tuple[str, str] | None:
+def folder_and_table(flag: str, folder: Path | None, table_flag: str, table: Path | None) -> tuple[str, str] | None:
+    """The two options of images and their table as one; InvalidInput where only one is given."""
     if (folder is None) != (table is None):
         raise InvalidInput(f"--{flag} and --{table_flag} go together", field=flag if folder is None else table_flag)
     return None if folder is None else (str(folder), str(table))
@@ -114,7 +115,7 @@ def _print(found: evaluation.Evaluation, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _bars() -> Iterator[evaluation.Progress]:
+def bars() -> Iterator[evaluation.Progress]:
     """One bar a stage on standard error; a stage whose length is not known pulses."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, refresh_per_second=5) as drawn:

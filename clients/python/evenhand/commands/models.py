@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from evenhand.before_after import changes_table
-from evenhand.commands import evaluate
+from evenhand.commands import evaluate, prompt_grid
 from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_resource, print_resources
 from evenhand.resources.v1 import model_pb2
 from evenhand.summary import rich_table
@@ -76,3 +76,4 @@ def infer(
 
 
 app.command()(evaluate.evaluate)
+app.command("prompt-grid")(prompt_grid.prompt_grid)

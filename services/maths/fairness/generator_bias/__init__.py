@@ -13,16 +13,29 @@ of absolute values are never 0 for a finite number of images, so each reading ha
 share what the prompt does, so the prompt is the sampling unit.
 """
 
-from services.maths.fairness.generator_bias.bias import GeneratorBias, GroupFrequency, generator_bias
+from services.maths.fairness.generator_bias.bias import (
+    MINIMUM_PROMPTS,
+    UNCORRECTED,
+    GeneratorBias,
+    GroupFrequency,
+    generator_bias,
+)
+from services.maths.fairness.generator_bias.change import BiasChange, ReadingChange, ShareChange, bias_change
 from services.maths.fairness.generator_bias.misclassification import Correction, onto_simplex, rogan_gladen
 from services.maths.fairness.generator_bias.readings import BiasReading, Reading
 
 __all__ = [
+    "MINIMUM_PROMPTS",
+    "UNCORRECTED",
+    "BiasChange",
     "BiasReading",
     "Correction",
     "GeneratorBias",
     "GroupFrequency",
     "Reading",
+    "ReadingChange",
+    "ShareChange",
+    "bias_change",
     "generator_bias",
     "onto_simplex",
     "rogan_gladen",

@@ -20,6 +20,7 @@ from services.maths.fairness.limits import limits
 Floats = NDArray[np.float64]
 
 MINIMUM_PROMPTS = 5
+UNCORRECTED = "Frequencies are the classifier's own; its errors were not measured and are in them."
 _DRAWS = 20_000
 
 
@@ -81,9 +82,9 @@ def generator_bias(
     do not fit the groups.
     """
     names = list(groups)
-    codes, wanted = _checked(predicted, names, cluster, target)
+    codes, wanted = checked_codes(predicted, names, cluster, target)
     order = sorted(range(len(names)), key=names.__getitem__)  # one order inside, so that any order outside is the same
-    table = _by_prompt(codes, cluster, len(names))[:, order]
+    table = images_by_prompt(codes, cluster, len(names))[:, order]
     if len(table) < MINIMUM_PROMPTS:
         raise ValueError(f"bias over prompts needs at least {MINIMUM_PROMPTS} prompts with images, got {len(table)}")
     correction = no_correction(len(names))
@@ -99,7 +100,7 @@ def generator_bias(
 
     frequencies, notes = _frequencies([names[place] for place in order], wanted[order], counts, normals)
     if confusion is None:
-        notes.append("Frequencies are the classifier's own; its errors were not measured and are in them.")
+        notes.append(UNCORRECTED)
     kinds = distances(wanted[order])
     readings = [per_prompt(kind, counts) for kind in kinds] + [pooled(kind, counts, normals) for kind in kinds]
     return GeneratorBias(
@@ -112,7 +113,7 @@ def generator_bias(
     )
 
 
-def _checked(
+def checked_codes(
     predicted: NDArray[np.integer], names: list[str], cluster: NDArray[np.generic], target: Sequence[float] | None
 ) -> tuple[NDArray[np.int64], Floats]:
     codes = np.asarray(predicted)
@@ -128,7 +129,7 @@ def _checked(
     return codes.astype(np.int64), wanted
 
 
-def _by_prompt(codes: NDArray[np.int64], cluster: NDArray[np.generic], groups: int) -> Floats:
+def images_by_prompt(codes: NDArray[np.int64], cluster: NDArray[np.generic], groups: int) -> Floats:
     """(P, K) counts of the prompts that have a classified image."""
     found = codes >= 0
     _, prompt = numbered_patients(np.asarray(cluster)[found])

@@ -100,7 +100,7 @@ def per_prompt(distance: Distance, counts: Counts) -> BiasReading:
     values = np.abs(apart) @ distance.weights
     # Half a count more in each group, since a prompt with one group only is not a prompt without chance.
     smoothed = (counts.table + 0.5) / (images + 0.5 * groups)[:, None]
-    noise = _noise(distance, correction, smoothed, images)
+    noise = prompt_noise(distance, correction, smoothed, images)
     fair = np.broadcast_to(distance.centre @ correction.rates, (prompts, groups))
     most = float((_MEAN_ABSOLUTE_NORMAL * noise @ distance.weights).mean())
 
@@ -111,7 +111,7 @@ def per_prompt(distance: Distance, counts: Counts) -> BiasReading:
         name=distance.name,  # type: ignore[arg-type]
         estimate=min(estimate, distance.greatest),
         noise_floor=float(
-            (_MEAN_ABSOLUTE_NORMAL * _noise(distance, correction, fair, images) @ distance.weights).mean()
+            (_MEAN_ABSOLUTE_NORMAL * prompt_noise(distance, correction, fair, images) @ distance.weights).mean()
         ),
         corrected=_less_noise(apart, noise, distance.weights),
         ci_low=float(np.clip(estimate - reach - most, 0.0, distance.greatest)),
@@ -119,7 +119,7 @@ def per_prompt(distance: Distance, counts: Counts) -> BiasReading:
     )
 
 
-def _noise(distance: Distance, correction: Correction, observed: Floats, images: Floats) -> Floats:
+def prompt_noise(distance: Distance, correction: Correction, observed: Floats, images: Floats) -> Floats:
     """(P, M) standard deviations of each prompt's contrasts: its finite number of images, and the measured rates."""
     across = distance.contrasts @ correction.transform
     mean = observed @ across.T
@@ -131,8 +131,17 @@ def _noise(distance: Distance, correction: Correction, observed: Floats, images:
 
 def _from_rates(distance: Distance, correction: Correction, shares: Floats, apart: Floats) -> float:
     """Variance of the mean over prompts that comes from the measured rates, which all prompts share."""
+    return rates_variance(correction, rates_gradient(distance, correction, shares, apart))
+
+
+def rates_gradient(distance: Distance, correction: Correction, shares: Floats, apart: Floats) -> Floats:
+    """(K, K) derivative of the mean over prompts by the measured rates."""
     slope = (distance.weights * np.sign(apart)) @ distance.contrasts @ correction.transform  # (P, K)
-    gradient = np.einsum("pk,pj->kj", shares, slope) / len(shares)
+    return np.asarray(np.einsum("pk,pj->kj", shares, slope) / len(shares))
+
+
+def rates_variance(correction: Correction, gradient: Floats) -> float:
+    """Variance that a quantity with this ``rates_gradient`` has from the measured rates."""
     return float(np.einsum("ki,kij,kj->", gradient, correction.row_covariances, gradient))
 
 
