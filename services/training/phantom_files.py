@@ -1,10 +1,10 @@
 """Phantom cohorts as files that look like a hospital's: DICOM or NIfTI images, one CSV and the schema to read it.
 
 ``DIR/images/*.dcm`` (chest and pelvis: Computed Radiography, 16-bit MONOCHROME2) or ``*.nii.gz`` with
-``*-mask.nii.gz`` (brain: one-slice FLAIR volumes; cardiac: one slice at end-diastole and, in the column image_es, the
-same at end-systole, with one mask file of both phases), ``DIR/rows.csv``, ``DIR/schema.yaml`` for ``evenhand cohorts
-create``, and ``DIR/truth.parquet``: the planted strengths and exact features, for whoever checks a method. The same
-arguments write the same bytes.
+``*-mask.nii.gz`` (brain: one-slice FLAIR volumes; cardiac: one slice of a cine with two frames, at end-diastole and at
+end-systole, and the labels of both), ``DIR/rows.csv``, ``DIR/schema.yaml`` for ``evenhand cohorts create``, and
+``DIR/truth.parquet``: the planted strengths and exact features, for whoever checks a method. The same arguments write
+the same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from services.maths.phantoms.worlds import RACES, Kind, patient_name
 FULL_SCALE = 65535
 _FIELD_OF_VIEW_MM: Mapping[Kind, float] = {"chest": 350.0, "brain": 240.0, "pelvis": 430.0, "cardiac": 360.0}
 _VIEWS: Mapping[str, tuple[str, str]] = {"chest": ("CHEST", "PA"), "pelvis": ("PELVIS", "AP")}
-_TOLD = ("record_id", "patient_id", "image", "mask", "image_es", "split", "sex", "age", "race")
+_TOLD = ("record_id", "patient_id", "image", "mask", "split", "sex", "age", "race")
 _TOLD_OF_KIND: Mapping[str, tuple[str, ...]] = {"pelvis": ("bmi", "laterality", "projection"), "cardiac": ("bmi",)}
 _BMI_CUTS = [cut for cut in BMI_CUTS.values() if math.isfinite(cut)]
 
@@ -70,7 +70,8 @@ def schema(kind: Kind) -> dict[str, Any]:
     """The cohort schema of the written table."""
     masks: dict[str, Any] = {} if kind in _VIEWS else {"mask": "mask", "modality": "MR"}
     if kind == "cardiac":
-        masks |= {"mask_labels": list(MASK_LABELS), "mask_planes": ["ED", "ES"]}
+        cine = {"frames": ["ed", "es", "ed"], "ed": 0, "es": 1, "window": [0, FULL_SCALE]}
+        masks |= {"mask_labels": list(MASK_LABELS), "cine": cine}
     bmi = {"name": "bmi", "column": "bmi", "cuts": _BMI_CUTS, "names": list(BMI_CUTS), "assigned_by": "phantom"}
     return {
         "record": "record_id",
@@ -140,8 +141,8 @@ def radiograph_dicom(kind: Kind, record: PhantomRecord, cohort: str) -> Dataset:
 def _write_slices(kind: Kind, record: PhantomRecord, images: Path) -> dict[str, str]:
     voxels = {"image": _sixteen_bits(record.image[0]), "mask": record.mask}
     if record.es_mask is not None:
-        voxels |= {"mask": np.stack([record.mask, record.es_mask]), "image_es": _sixteen_bits(record.image[1])}
-    endings = {"image": "", "mask": "-mask", "image_es": "-es"}
+        voxels = {"image": _sixteen_bits(record.image[:2]), "mask": np.stack([record.mask, record.es_mask])}
+    endings = {"image": "", "mask": "-mask"}
     files = {part: f"{record.row['record_id']}{endings[part]}.nii.gz" for part in voxels}
     for part, filename in files.items():
         nifti = slice_nifti(voxels[part], _FIELD_OF_VIEW_MM[kind])
@@ -152,7 +153,7 @@ def _write_slices(kind: Kind, record: PhantomRecord, images: Path) -> dict[str, 
 def slice_nifti(pixels: np.ndarray, field_of_view: float) -> nibabel.Nifti1Image:
     """One slice (S, S), rows from anterior to posterior and columns from right to left, as an RAS volume.
 
-    Planes (P, S, S) become the last axis of (S, S, 1, P).
+    Frames (T, S, S) become the last axis of (S, S, 1, T).
     """
     size = pixels.shape[-1]
     spacing = field_of_view / size

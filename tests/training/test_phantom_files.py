@@ -100,14 +100,12 @@ def test_reading_a_brain_file_gives_back_the_drawn_slice_and_mask(brain):
 def test_both_phases_of_a_heart_and_their_masks_are_written(cardiac):
     cohort = draw_cohort("cardiac", "null", PATIENTS, 7)
     for number, row in enumerate(pd.read_csv(cardiac / "rows.csv").to_dict("records")):
-        planes = nibabel.load(cardiac / row["mask"])
-        labels = np.asanyarray(planes.dataobj)
-        assert labels.shape == (128, 128, 1, 2)
-        for phase, (image, masks) in enumerate((("image", cohort.masks), ("image_es", cohort.es_masks))):
-            voxels = nibabel.load(cardiac / row[image])
-            stored = axial_slice(np.asanyarray(voxels.dataobj), voxels.affine)
+        cine, labels = nibabel.load(cardiac / row["image"]), nibabel.load(cardiac / row["mask"])
+        assert cine.shape == labels.shape == (128, 128, 1, 2)
+        for phase, masks in enumerate((cohort.masks, cohort.es_masks)):
+            stored = axial_slice(np.asanyarray(cine.dataobj)[..., phase], cine.affine)
             np.testing.assert_allclose(stored / 65535, cohort.images[number, phase], atol=1e-5)
-            assert np.array_equal(axial_slice(labels[..., phase], planes.affine), masks[number])
+            assert np.array_equal(axial_slice(np.asanyarray(labels.dataobj)[..., phase], labels.affine), masks[number])
 
 
 def test_a_pelvis_file_is_a_radiograph_of_the_pelvis(pelvis):

@@ -10,9 +10,10 @@ What a file is, its bytes decide; a name that says something else is a reason to
 
 from .limits import Limits
 from .pool import Decoder, decode_bytes, decode_many
-from .sources import Decoded, File, InFolder, InMemory, MaskForm, Refused, Slices, Source
+from .sources import Cine, Decoded, File, InFolder, InMemory, MaskForm, Refused, Slices, Source
 
 __all__ = [
+    "Cine",
     "Decoded",
     "Decoder",
     "File",

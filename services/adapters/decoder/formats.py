@@ -1,9 +1,9 @@
 """Inside the worker: which parser a file goes to, and how requests and answers are laid out.
 
-Request: ``{"image": {"name", "size"}, "mask": {"name", "size"} | null, "frame", "slices", "mask_form"}``, then the
-bytes of both.
-Answer: ``{"images": [{"shape", "modality", "spacing", "slice", "mask"}]}``, then for each image its float32 pixels and,
-where ``mask`` is a shape and not null, its uint8 mask; or ``{"error": ...}``.
+Request: ``{"image": {"name", "size"}, "mask": {"name", "size"} | null, "frame", "slices", "mask_form", "cine"}``, then
+the bytes of both.
+Answer: ``{"images": [{"shape", "modality", "spacing", "slice", "offset", "mask"}]}``, then for each image its float32
+pixels and, where ``mask`` is a shape and not null, its uint8 mask; or ``{"error": ...}``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.adapters.decoder import dicom, nifti, npy, raster
+from services.adapters.decoder import cine, dicom, nifti, npy, raster, voxels
 from services.adapters.decoder.limits import Limits
-from services.adapters.decoder.masks import as_declared, plane_count
-from services.adapters.decoder.sources import Decoded, MaskForm, Slices
+from services.adapters.decoder.masks import NamedBytes, about, as_declared, plane_count
+from services.adapters.decoder.sources import Cine, Decoded, MaskForm, Slices
 from services.errors import InvalidInput, NonFinite, ShapeMismatch, Undecodable, UnsupportedFormat
 from services.maths.pixels import ImageNonFiniteError
 
@@ -53,6 +53,7 @@ class _Wanted:
     frame: str | int
     slices: Slices
     form: MaskForm
+    cine: Cine | None
 
 
 def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
@@ -60,7 +61,8 @@ def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dic
     size = request["image"]["size"]
     image = (request["image"]["name"], payload[:size])
     mask = (request["mask"]["name"], payload[size:]) if request["mask"] else None
-    wanted = _Wanted(request["frame"], Slices(**request["slices"]), MaskForm(**request["mask_form"]))
+    beating = None if request["cine"] is None else Cine(**request["cine"])
+    wanted = _Wanted(request["frame"], Slices(**request["slices"]), MaskForm(**request["mask_form"]), beating)
     images = _decode(image, mask, wanted, limits)
     header, planes = [], []
     for decoded in images:
@@ -70,6 +72,7 @@ def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dic
                 "modality": decoded.modality,
                 "spacing": decoded.spacing,
                 "slice": decoded.slice_index,
+                "offset": decoded.frame_offset,
                 "mask": None if decoded.mask is None else decoded.mask.shape,
             }
         )
@@ -79,15 +82,17 @@ def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dic
     return {"images": header}, planes
 
 
-def _decode(image: tuple[str, bytes], mask: tuple[str, bytes] | None, wanted: _Wanted, limits: Limits) -> list[Decoded]:
+def _decode(image: NamedBytes, mask: NamedBytes | None, wanted: _Wanted, limits: Limits) -> list[Decoded]:
     frame, form = wanted.frame, wanted.form
     kind = _named(image, _kind)
     mask_kind = None if mask is None else _named(mask, _kind)
     if kind == "NIfTI":
         if mask is not None and mask_kind != "NIfTI":
             raise InvalidInput("the mask of a NIfTI volume must be NIfTI too", field=mask[0], reason="MASK_MISMATCH")
-        images: list[Decoded] = _named(image, lambda _, data: nifti.read(data, mask, wanted.slices, form, limits))
+        images: list[Decoded] = _named(image, lambda _, data: _volumes(data, mask, wanted, limits))
         return images
+    if wanted.cine is not None:
+        raise UnsupportedFormat("a cine must be a NIfTI file (X, Y, Z, T)", field=image[0])
     picture: Decoded = _named(image, lambda _, data: _PARSERS[kind].read(data, frame, limits))
     if mask is None:
         return [picture]
@@ -98,23 +103,28 @@ def _decode(image: tuple[str, bytes], mask: tuple[str, bytes] | None, wanted: _W
     return [Decoded(picture.pixels, picture.modality, picture.spacing, mask=kept)]
 
 
+def _volumes(data: bytes, mask: NamedBytes | None, wanted: _Wanted, limits: Limits) -> list[Decoded]:
+    if wanted.cine is None:
+        return nifti.read(data, mask, wanted.slices, wanted.form, limits)
+    return cine.read(data, mask, wanted.cine, wanted.slices, form=wanted.form, limits=limits)
+
+
 def _mask(stored: npt.NDArray[Any], form: MaskForm, extent: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     planes = plane_count(stored, form, spatial=2)
     if stored.shape[-2:] != extent:
-        raise ShapeMismatch(f"the mask has shape {stored.shape}, its image {extent}", reason="MASK_MISMATCH")
+        shape = stored.shape if form.labels else stored.shape[-2:]
+        raise ShapeMismatch(f"the mask has shape {shape}, its image {extent}", reason="MASK_MISMATCH")
     return as_declared(stored.reshape(planes, *extent), form)
 
 
-def _named(file: tuple[str, bytes], parse: Any) -> Any:
+def _named(file: NamedBytes, parse: Any) -> Any:
     """``parse(name, data)`` with every refusal naming the file, and errors of pure maths turned into refusals."""
     name, data = file
-    try:
-        return parse(name, data)
-    except ImageNonFiniteError as error:
-        raise NonFinite(str(error), field=name) from error
-    except InvalidInput as error:
-        error.field = error.field or name
-        raise
+    with about(name):
+        try:
+            return parse(name, data)
+        except ImageNonFiniteError as error:
+            raise NonFinite(str(error)) from error
 
 
 def _kind(name: str, data: bytes) -> str:
@@ -139,6 +149,6 @@ def _signature(data: bytes) -> str | None:
         raise UnsupportedFormat("is an archive (zip, npz); give its files one by one", reason="ARCHIVE_REFUSED")
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         raise UnsupportedFormat("is a pickle, which could run code", reason="PICKLE_REFUSED")
-    if nifti.recognises(data):
+    if voxels.recognises(data):
         return "NIfTI"
     return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)

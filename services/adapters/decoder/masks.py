@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from services.adapters.decoder.sources import MaskForm
-from services.errors import OutOfRange, ShapeMismatch
+from services.errors import InvalidInput, OutOfRange, ShapeMismatch
+
+NamedBytes = tuple[str, bytes]
+"""A file's name and its bytes."""
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Refusals within that name no file yet are about the file ``name``."""
+    try:
+        yield
+    except InvalidInput as error:
+        error.field = error.field or name
+        raise
 
 
 def plane_count(stored: npt.NDArray[Any], form: MaskForm, spatial: int) -> int:
@@ -20,7 +35,7 @@ def plane_count(stored: npt.NDArray[Any], form: MaskForm, spatial: int) -> int:
     shape = stored.shape
     beyond = shape[:-2] if spatial == 2 else shape[3:]
     planes = math.prod(beyond)
-    if stored.size == 0 or stored.ndim < spatial or len(beyond) > 1 or (form.labels == 0 and planes != 1):
+    if stored.ndim < spatial or len(beyond) > 1 or (form.labels == 0 and planes != 1):
         raise ShapeMismatch(f"a mask must have shape {'(H, W)' if spatial == 2 else '(X, Y, Z)'}, got {shape}")
     if planes != form.planes:
         raise ShapeMismatch(

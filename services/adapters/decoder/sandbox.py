@@ -58,6 +58,7 @@ class Sandbox:
             "frame": source.frame,
             "slices": asdict(source.slices),
             "mask_form": asdict(source.mask_form),
+            "cine": None if source.cine is None else asdict(source.cine),
         }
         for last in (False, True):
             try:
@@ -172,7 +173,7 @@ def _images(entries: list[dict[str, Any]], payload: bytes) -> list[Decoded]:
             mask = np.frombuffer(payload, np.uint8, count, at).reshape(*planes, height, width)
             at += count
         spacing = None if entry["spacing"] is None else (float(entry["spacing"][0]), float(entry["spacing"][1]))
-        images.append(Decoded(pixels, str(entry["modality"]), spacing, mask, entry["slice"]))
+        images.append(Decoded(pixels, str(entry["modality"]), spacing, mask, entry["slice"], entry["offset"]))
     if at != len(payload):
         raise ValueError("the answer has bytes left over")
     return images

@@ -78,6 +78,25 @@ class MaskForm:
 
 
 @dataclass(frozen=True)
+class Cine:
+    """What of a beating heart becomes images: its two phases as channels, end-diastole (ED) and end-systole (ES).
+
+    ``channels`` says of each channel whether it shows ED (0) or ES (1). ``ed`` and ``es`` are frames from 0; None is
+    the frame whose mask has most, or least, of the label ``cavity``. ``window`` are the values shown as 0 and 1; None:
+    the least and the greatest of an image's two frames. An image is made of each of ``slices`` slices around the
+    middle one and of each of ``offsets`` shifts of both phases around 0; both numbers are odd.
+    """
+
+    channels: tuple[int, ...] = (0, 1, 0)
+    ed: int | None = None
+    es: int | None = None
+    cavity: int = 1
+    window: tuple[float, float] | None = None
+    slices: int = 1
+    offsets: int = 1
+
+
+@dataclass(frozen=True)
 class Source:
     """One image file, with its mask file if there is one.
 
@@ -89,6 +108,8 @@ class Source:
     frame: str | int = "middle"
     slices: Slices = Slices()
     mask_form: MaskForm = MaskForm()
+    cine: Cine | None = None
+    """Given, the image is a cine (X, Y, Z, T), and its mask one of labels with two planes."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,8 @@ class Decoded:
     mask: npt.NDArray[np.uint8] | None = None
     """(H, W), 0 or 1; where labels were declared, (P, H, W) of them."""
     slice_index: int | None = None
+    frame_offset: int | None = None
+    """Of a cine: by how many frames ED and ES are shifted."""
     source: int = 0
 
 

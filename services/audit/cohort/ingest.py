@@ -19,6 +19,7 @@ The manifest is a plain JSON object:
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from typing import Any
 from services.adapters.decoder import Decoded, Decoder, InFolder, Limits, Refused, Source
 from services.adapters.object_store import ObjectStore
 from services.audit.cohort.schema import CohortSchema
+from services.audit.cohort.splits import SplitsApart
 from services.audit.cohort.table import Row, Table, read_table
 from services.errors import Cancelled, FailedPrecondition, InvalidInput, NotFound, TooLarge, Undecodable
 from services.hosting.shards import Record, ShardRef, write_shard
@@ -62,8 +64,9 @@ def ingest(
     ``demographics`` are the counts of the join that made the table.
     ``on_progress`` gets {stage, rows_done, rows_total, rows_refused}. Doing it again writes the same objects again.
 
-    Raises what :func:`read_table` raises, Cancelled within a second of ``cancelled()``, FailedPrecondition
-    (NO_RECORDS_INGESTED) if every row was refused, and Unavailable from the store.
+    Raises what :func:`read_table` raises, InvalidInput (MASK_IN_TWO_SPLITS) if two splits have the same labels,
+    Cancelled within a second of ``cancelled()``, FailedPrecondition (NO_RECORDS_INGESTED) if every row was refused,
+    and Unavailable from the store.
     """
     table = read_table(table_text(source, schema) if table_csv is None else table_csv, schema)
     tally = _Tally(schema, table)
@@ -75,8 +78,9 @@ def ingest(
             else:
                 record = _record(row, outcome, schema)
                 writer.add(record)
-                tally.count(record)
+                tally.count(record, row)
             on_progress(tally.progress("decoding", row))
+    tally.check_masks()
     on_progress(tally.progress("writing", table.rows[-1]))
     writer.finish()
     if cancelled():
@@ -118,20 +122,24 @@ def _decoded(
 ) -> Iterator[tuple[Row, Decoded | Refused]]:
     """Each row that names an image, with each of its images or its refusal, in order."""
     rows = [row for row in table.rows if row.refusal is None]
-    slices, form = schema.slices.to_slices(), schema.mask_form()
-    sources = (Source(InFolder(source, row.image), _mask_file(source, row), schema.frame, slices, form) for row in rows)
-    for outcome in decoder.decode_many(sources):
+    for outcome in decoder.decode_many(_source(source, row, schema) for row in rows):
         yield rows[outcome.source], outcome
 
 
-def _mask_file(source: Path, row: Row) -> InFolder | None:
-    return InFolder(source, row.mask) if row.mask else None
+def _source(folder: Path, row: Row, schema: CohortSchema) -> Source:
+    return Source(
+        InFolder(folder, row.image),
+        InFolder(folder, row.mask) if row.mask else None,
+        schema.frame,
+        schema.slices.to_slices(),
+        schema.mask_form(),
+        None if schema.cine is None else schema.cine.to_cine(row.phases, row.split, schema.mask_labels),
+    )
 
 
 def _record(row: Row, image: Decoded, schema: CohortSchema) -> Record:
-    several = schema.slices.which == "range" and image.slice_index is not None
     return Record(
-        f"{row.record_id}/slice-{image.slice_index:03d}" if several else row.record_id,
+        _record_id(row, image, schema),
         row.patient_id,
         image.pixels,
         image.mask,
@@ -141,6 +149,14 @@ def _record(row: Row, image: Decoded, schema: CohortSchema) -> Record:
         image.spacing,
         schema.modality or image.modality,
     )
+
+
+def _record_id(row: Row, image: Decoded, schema: CohortSchema) -> str:
+    """The row's own; where a row becomes several images, with the slice and a cine's shift."""
+    if schema.cine is not None and schema.cine.is_augmented(row.split):
+        return f"{row.record_id}/slice-{image.slice_index:03d}/offset{image.frame_offset:+d}"
+    several = schema.slices.which == "range" and image.slice_index is not None
+    return f"{row.record_id}/slice-{image.slice_index:03d}" if several else row.record_id
 
 
 class _ShardWriter:
@@ -181,6 +197,7 @@ class _Tally:
         self._patients_of: dict[tuple[str, str | None], set[str]] = {}
         self._labels: Counter[tuple[str, int | None]] = Counter()
         self._refused: list[dict[str, Any]] = []
+        self._mask_contents = SplitsApart("masks with the same label in every pixel belong to rows")
         for row in table.rows:
             if row.refusal is not None:
                 self.refuse(row, row.image, *row.refusal)
@@ -188,7 +205,9 @@ class _Tally:
     def refuse(self, row: Row, file: str, reason: str, message: str) -> None:
         self._refused.append({"row": row.number, "file": file, "reason": reason, "message": message})
 
-    def count(self, record: Record) -> None:
+    def count(self, record: Record, row: Row) -> None:
+        if record.mask is not None and self._schema.mask_labels and record.mask.any():
+            self._mask_contents.note(hashlib.sha256(record.mask.tobytes()).hexdigest(), row.number, record.split)
         self._records += 1
         self._masks += record.mask is not None
         self._patients.add(record.patient_id)
@@ -197,6 +216,11 @@ class _Tally:
             self._levels[level] += 1
             self._patients_of.setdefault(level, set()).add(record.patient_id)
         self._labels.update(record.labels.items())
+
+    def check_masks(self) -> None:
+        """A copy of a mask under another name crosses splits too. Of labels only: a binary mask may be a mere frame."""
+        if self._schema.split is not None:
+            self._mask_contents.check(self._schema.split.column, "MASK_IN_TWO_SPLITS")
 
     def progress(self, stage: str, row: Row) -> Progress:
         return {
@@ -251,7 +275,7 @@ class _Tally:
             return {}
         return {
             "mask_labels": list(self._schema.mask_labels),
-            "mask_planes": list(self._schema.mask_planes or ("mask",)),
+            "mask_planes": list(self._schema.plane_names()),
         }
 
     def _label(self, name: str) -> dict[str, Any]:

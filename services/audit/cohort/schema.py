@@ -17,6 +17,7 @@ keep: {View: [PA, AP]}                    # optional: only rows with these value
 modality: CR                              # optional: instead of what the files say
 frame: middle                             # of multi-frame files: middle, first, or a number from 0
 slices: {which: range, start: 60, stop: 130, step: 10}   # of volumes: middle, largest-mask or range
+cine: {frames: [ed, es, ed]}              # optional: the images are beating hearts (X, Y, Z, T); see cine.py
 table: "*.csv"                            # optional: the table's name in the source folder, if none is sent
 demographics:                             # optional: a second table with a row per patient, left out if none is sent
   patient: PATIENT
@@ -32,88 +33,29 @@ from importlib import resources
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from services.adapters.decoder import MaskForm, Slices
+from services.audit.cohort.cells import Cell, Part, Text
+from services.audit.cohort.cine import PHASES, CineSchema
 from services.errors import InvalidInput
 
-READY_MADE = ("chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain", "phantom-pelvis", "phantom-cardiac")
+READY_MADE = (
+    *("chexpert", "ucsf-pdgm", "short-axis-cine"),
+    *("phantom-chest", "phantom-brain", "phantom-pelvis", "phantom-cardiac"),
+)
 _LONGEST_SCHEMA = 256 * 1024
-_LONGEST_MATCHED = 256
-_MOST_REPEATS = 3
 _MOST_MASK_LABELS = 256  # masks are uint8
 _MOST_MASK_PLANES = 16
 
-Text = Annotated[str, Field(min_length=1, max_length=200)]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Cell(_Part):
-    r"""The text of a column, or the part of it that ``match`` finds.
-
-    With ``match`` the first group counts, or the whole match if it has none. ``value`` composes a text of groups:
-    ``{2}`` is the second one, ``{1:4}`` the first as a number with at least four digits.
-    """
-
-    column: Text
-    match: str = Field(default="", max_length=200)
-    value: str = Field(default="", max_length=500)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _column_alone(cls, given: Any) -> Any:
-        return {"column": given} if isinstance(given, str) else given
-
-    @field_validator("match")
-    @classmethod
-    def _quick_to_match(cls, pattern: str) -> str:
-        """Only patterns whose matching time is bounded: a caller's pattern runs on the server."""
-        bare = re.sub(r"\\.|\[[^\]]*\]", "x", pattern)
-        if re.search(r"\)[*+?{]|\(\?", bare) or re.search(r"\\[1-9]", pattern):
-            raise ValueError("groups may not be repeated, named or referred to")
-        if len(re.findall(r"[*+{]", bare)) > _MOST_REPEATS:
-            raise ValueError(f"at most {_MOST_REPEATS} repetitions")
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        return pattern
-
-    @model_validator(mode="after")
-    def _groups_exist(self) -> Cell:
-        groups = re.compile(self.match).groups if self.match else 0
-        if any(int(number) > groups for number in re.findall(r"\{(\d)", self.value)):
-            raise ValueError(f"value speaks of a group that match does not have (it has {groups})")
-        return self
-
-    def of(self, row: Mapping[str, str]) -> str:
-        """The text in ``row``; "" if the cell is blank or does not match."""
-        text = row[self.column].strip()
-        if not self.match or not text:
-            return text
-        found = re.search(self.match, text[:_LONGEST_MATCHED])
-        if found is None:
-            return ""
-        if not self.value:
-            return found.group(1 if found.re.groups else 0) or ""
-        return re.sub(r"\{(\d)(?::(\d))?\}", lambda place: _group(found, place), self.value)
-
-
-def _group(found: re.Match[str], place: re.Match[str]) -> str:
-    text = found.group(int(place.group(1))) or ""
-    return text if place.group(2) is None else text.lstrip("0").zfill(int(place.group(2)))
-
-
-class Level(_Part):
+class Level(Part):
     level: Text
     values: tuple[str, ...] = ()
     """Cell texts that mean this level, besides its own name."""
 
 
-class AttributeSchema(_Part):
+class AttributeSchema(Part):
     """A patient characteristic. With ``levels``, those and no others; with ``cuts``, intervals of a number."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
@@ -161,7 +103,7 @@ class AttributeSchema(_Part):
         return (f"under {shown[0]}", *between, f"{shown[-1]} and over")
 
 
-class DemographicsSchema(_Part):
+class DemographicsSchema(Part):
     """A second table: which of its columns has the patient's id, and what it says of patients."""
 
     patient: Cell
@@ -173,7 +115,7 @@ class DemographicsSchema(_Part):
         return {f"demographics.{field}": column for field, column in {"patient": self.patient.column, **named}.items()}
 
 
-class LabelSchema(_Part):
+class LabelSchema(Part):
     """A label: which texts of a column mean 1, 0 and missing. Numbers compare as numbers ("1.0" is "1")."""
 
     name: Text
@@ -202,7 +144,7 @@ class LabelSchema(_Part):
         return self.column or self.name
 
 
-class SliceSchema(_Part):
+class SliceSchema(Part):
     which: Literal["middle", "largest-mask", "range"] = "middle"
     start: int = Field(default=0, ge=0)
     stop: int | None = Field(default=None, ge=1)
@@ -212,7 +154,7 @@ class SliceSchema(_Part):
         return Slices(self.which, self.start, self.stop, self.step)
 
 
-class CohortSchema(_Part):
+class CohortSchema(Part):
     """The whole of schema.yaml; see the module's text."""
 
     name: str = ""
@@ -227,10 +169,11 @@ class CohortSchema(_Part):
     attributes: tuple[AttributeSchema, ...] = Field(min_length=1)
     labels: tuple[LabelSchema, ...] = ()
     blank: Literal["missing", "negative"] = "missing"
-    keep: dict[str, tuple[str, ...]] = {}
+    keep: dict[str, tuple[str, ...]] = Field(default={})
     modality: str = Field(default="", pattern=r"^[A-Z0-9_]{0,16}$")
     frame: Literal["middle", "first"] | Annotated[int, Field(ge=0)] = "middle"
     slices: SliceSchema = SliceSchema()
+    cine: CineSchema | None = Field(default=None, exclude_if=lambda section: section is None)
     demographics: DemographicsSchema | None = Field(default=None, exclude_if=lambda section: section is None)
 
     @model_validator(mode="after")
@@ -255,9 +198,29 @@ class CohortSchema(_Part):
             raise ValueError("mask_planes need mask_labels; a mask without labels has one plane")
         return self
 
+    @model_validator(mode="after")
+    def _cine_consistent(self) -> CohortSchema:
+        if self.cine is None:
+            return self
+        if self.mask_planes:
+            raise ValueError(f"a cine's masks have the planes {', '.join(PHASES)}; leave mask_planes out")
+        if self.slices.which == "range":
+            raise ValueError("a cine's slices are cine.train.slices beside the middle or the largest-mask one")
+        if self.mask is not None and self.cine.cavity not in self.mask_labels[1:]:
+            raise ValueError(f"cine.cavity, {self.cine.cavity!r}, must be one of mask_labels, after the background")
+        if self.cine.train is not None and self.split is None:
+            raise ValueError("cine.train speaks of training rows; say in split which column names them")
+        return self
+
+    def plane_names(self) -> tuple[str, ...]:
+        """What the planes of each mask are; () in cohorts without mask labels."""
+        if not self.mask_labels:
+            return ()
+        return PHASES if self.cine is not None else self.mask_planes or ("mask",)
+
     def mask_form(self) -> MaskForm:
         """What each mask must hold."""
-        return MaskForm(len(self.mask_labels), max(1, len(self.mask_planes)))
+        return MaskForm(len(self.mask_labels), max(1, len(self.plane_names())))
 
     def _demographic(self) -> tuple[AttributeSchema, ...]:
         return () if self.demographics is None else self.demographics.attributes
@@ -268,6 +231,7 @@ class CohortSchema(_Part):
         named = {field: cell.column for field, cell in (*cells.items(), ("split", self.split)) if cell is not None}
         named |= {f"attributes[{n}].column": attribute.column for n, attribute in enumerate(self.attributes)}
         named |= {f"labels[{n}].column": label.source for n, label in enumerate(self.labels)}
+        named |= {} if self.cine is None else self.cine.columns()
         return named | {f"keep.{column}": column for column in self.keep}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from services.audit.cohort.schema import AttributeSchema, CohortSchema, LabelSchema
+from services.audit.cohort.splits import SplitsApart
 from services.errors import DuplicateRecord, InvalidInput, UnknownLabel
 
 _MOST_LEVELS = 50
@@ -30,6 +31,8 @@ class Row:
     attributes: tuple[str | None, ...]
     labels: tuple[int | None, ...]
     refusal: tuple[str, str] | None = None
+    phases: tuple[int | None, int | None] = (None, None)
+    """Frames ED and ES of a cine, from 0, where the table says them."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class Table:
 def read_table(text: str, schema: CohortSchema) -> Table:
     """Check the whole table and return its rows in order.
 
-    Raises InvalidInput (TABLE_MALFORMED, TABLE_EMPTY, COLUMN_NOT_FOUND, LEVEL_NOT_IN_SCHEMA), UnknownLabel for a label
-    cell that means nothing, DuplicateRecord. Messages give row numbers, never the contents of cells.
+    Raises InvalidInput (TABLE_MALFORMED, TABLE_EMPTY, COLUMN_NOT_FOUND, LEVEL_NOT_IN_SCHEMA, PATIENT_IN_TWO_SPLITS,
+    MASK_IN_TWO_SPLITS), UnknownLabel for a label cell that means nothing, DuplicateRecord. Messages give row numbers,
+    never the contents of cells.
     """
     found = list(cells(text, schema.columns()))
     kept = [(number, row) for number, row in found if is_kept(row, schema)]
@@ -62,6 +66,7 @@ def read_table(text: str, schema: CohortSchema) -> Table:
         for at, (number, row) in enumerate(kept)
     ]
     _refuse_duplicates(rows, schema)
+    _keep_splits_apart(rows, schema)
     levels = {attribute.name: names for attribute, (_, names) in zip(schema.attributes, attributes, strict=True)}
     return Table(rows, levels, len(found) - len(kept))
 
@@ -205,9 +210,14 @@ def _row(
         refusal = ("IMAGE_MISSING", "names no image file")
     elif not record:
         refusal = ("RECORD_ID_MISSING", "has no record id")
+    phases: tuple[int | None, int | None] = (None, None)
+    try:
+        phases = phases if schema.cine is None else schema.cine.phases(row)
+    except ValueError as error:
+        refusal = refusal or ("CINE_FRAME_INVALID", str(error))
     mask = "" if schema.mask is None else schema.mask.of(row)
     split = None if schema.split is None else schema.split.of(row) or None
-    return Row(number, record, patient, image, mask, split, attributes, labels, refusal)
+    return Row(number, record, patient, image, mask, split, attributes, labels, refusal, phases)
 
 
 def _refuse_duplicates(rows: list[Row], schema: CohortSchema) -> None:
@@ -218,3 +228,16 @@ def _refuse_duplicates(rows: list[Row], schema: CohortSchema) -> None:
             raise DuplicateRecord(
                 f"rows {first[row.record_id]} and {row.number} have the same record id", field=f"table.{column}"
             )
+
+
+def _keep_splits_apart(rows: list[Row], schema: CohortSchema) -> None:
+    """A patient of two splits would be learned and judged; so would one whose mask another split has."""
+    if schema.split is None:
+        return
+    patients, masks = SplitsApart("patients have rows"), SplitsApart("mask files belong to rows")
+    for row in rows:
+        if row.refusal is None:
+            patients.note(row.patient_id, row.number, row.split)
+            masks.note(row.mask, row.number, row.split)
+    patients.check(schema.split.column, "PATIENT_IN_TWO_SPLITS")
+    masks.check(schema.split.column, "MASK_IN_TWO_SPLITS")

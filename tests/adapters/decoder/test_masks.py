@@ -120,7 +120,7 @@ def test_scaled_labels_of_a_volume_are_refused_too(decoder):
         (npy(PLANES[:, :5]), MaskForm(labels=4, planes=2), "MASK_MISMATCH"),
         (npy(PLANES), MaskForm(), "SHAPE_MISMATCH"),
         (npy(PLANES[None]), MaskForm(labels=4, planes=2), "SHAPE_MISMATCH"),
-        (npy(PLANES[:0]), MaskForm(labels=4, planes=2), "SHAPE_MISMATCH"),
+        (npy(PLANES[:0]), MaskForm(labels=4, planes=2), "MASK_PLANES_MISMATCH"),
     ],
 )
 def test_array_with_other_planes_or_extent_is_refused(decoder, mask, form, reason):

@@ -242,7 +242,7 @@ def test_phantoms_come_back_as_they_were_drawn(tmp_path, kind):
     assert shard.records[f"label_{label}"].fillna(9).tolist() == drawn.table[label].fillna(9).tolist()
 
 
-def test_hearts_come_with_the_labels_of_both_phases(tmp_path):
+def test_hearts_come_with_both_phases_and_their_labels(tmp_path):
     write_phantoms("cardiac", "null", 4, 7, tmp_path)
     drawn = draw_cohort("cardiac", "null", 4, 7)
     store = MemoryStore()
@@ -250,6 +250,7 @@ def test_hearts_come_with_the_labels_of_both_phases(tmp_path):
     assert manifest["mask_labels"] == ["background", "left ventricle", "myocardium", "right ventricle"]
     assert manifest["mask_planes"] == ["ED", "ES"] and manifest["has_masks"] and manifest["refused"] == []
     (shard,) = (read_shard(store, ShardRef.from_dict(plain)) for plain in manifest["shards"])
+    np.testing.assert_allclose(np.stack(shard.images), drawn.images, atol=1e-5)  # [ED, ES, ED], as they were drawn
     np.testing.assert_array_equal(np.stack(shard.masks), np.stack([drawn.masks, drawn.es_masks], axis=1))
     written = ingest(tmp_path, None, load_schema((tmp_path / "schema.yaml").read_text("utf-8")), MemoryStore())
     assert written["shards"] == manifest["shards"]
