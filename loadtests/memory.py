@@ -29,6 +29,7 @@ from services.adapters.object_store import open_object_store
 from services.audit.audits import Audits
 from services.audit.publish import SubprocessPublisher
 from services.audit.settings import Settings
+from services.audit.synthesis.maker import RayImageMaker
 from services.audit.worker import Worker
 from services.hosting.shards import Record
 from tests.audit.cohorts import put_cohort
@@ -101,6 +102,7 @@ async def work(folder: Path, name: str) -> dict[str, Any]:
         ledger=ledger,
         store=open_object_store(settings.store),
         calls=StubCalls(),
+        maker=RayImageMaker(),
         publish=SubprocessPublisher(settings.store),
         settings=settings,
     )

@@ -127,13 +127,14 @@ async def patiently(tools: Tools, work: Callable[[], Awaitable[T]]) -> T:
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-async def _in_thread(tools: Tools, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+async def in_thread(tools: Tools, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """``function`` off the event loop, patiently."""
     return await patiently(tools, lambda: asyncio.to_thread(function, *arguments, **named))
 
 
 async def compute_rows(lease: Lease, tools: Tools, all_sent: asyncio.Event) -> None:
     """One shard through one pipeline."""
-    operation = await _in_thread(tools, tools.ledger.get_operation, lease.operation)
+    operation = await in_thread(tools, tools.ledger.get_operation, lease.operation)
     plan = plan_from_dict(operation.request["plan"])
     pipeline = plan.pipelines[lease.payload["pipeline"]]
     shard, _ = await asyncio.gather(
@@ -142,8 +143,8 @@ async def compute_rows(lease: Lease, tools: Tools, all_sent: asyncio.Event) -> N
     if lease.payload.get("next_shard"):
         tools.shards.prefetch(lease.payload["next_shard"])
     readings = await _read_batches(plan, pipeline, shard, tools, all_sent)
-    result = await _in_thread(tools, _store_rows, tools.store, pipeline, shard.records, readings)
-    await _in_thread(tools, tools.ledger.commit_chunk, lease, result)
+    result = await in_thread(tools, _store_rows, tools.store, pipeline, shard.records, readings)
+    await in_thread(tools, tools.ledger.commit_chunk, lease, result)
 
 
 async def check_models(pipeline: ResolvedPipeline, tools: Tools) -> None:
@@ -225,30 +226,28 @@ def _store_rows(
 async def reduce_rows(lease: Lease, tools: Tools) -> None:
     """All committed rows → artifacts, the audit's resource, and the end of the operation."""
     ledger = tools.ledger
-    operation = await _in_thread(tools, ledger.get_operation, lease.operation)
-    await _in_thread(tools, ledger.report_progress, lease, {"stage": "reducing"})
+    operation = await in_thread(tools, ledger.get_operation, lease.operation)
+    await in_thread(tools, ledger.report_progress, lease, {"stage": "reducing"})
     chunks = [
         entry["result"]
-        for entry in await _in_thread(tools, ledger.chunk_results, lease.operation)
+        for entry in await in_thread(tools, ledger.chunk_results, lease.operation)
         if entry["kind"] == ROWS
     ]
     task = PublishTask(operation.resource, operation.name, operation.create_time.isoformat(), operation.request, chunks)
     published = await patiently(tools, lambda: tools.publish(task))
     body = {**resources.audit_body(operation.resource, operation), **published, "state": "STATE_SUCCEEDED"}
     # put_resource is not fenced, so make sure at the last moment that this worker still holds the chunk.
-    await _in_thread(tools, ledger.report_progress, lease, {"stage": "publishing"})
-    await _in_thread(tools, ledger.put_resource, operation.resource, "audit", body)
+    await in_thread(tools, ledger.report_progress, lease, {"stage": "publishing"})
+    await in_thread(tools, ledger.put_resource, operation.resource, "audit", body)
     response = stored_response(resources.audit_message(body, None))
-    await _in_thread(
-        tools, ledger.commit_chunk, lease, {"report_digest": published["report_digest"]}, response=response
-    )
+    await in_thread(tools, ledger.commit_chunk, lease, {"report_digest": published["report_digest"]}, response=response)
 
 
 async def ingest_cohort(lease: Lease, tools: Tools) -> None:
     """Files and a table → shards, a manifest, and the cohort's resource."""
-    operation = await _in_thread(tools, tools.ledger.get_operation, lease.operation)
+    operation = await in_thread(tools, tools.ledger.get_operation, lease.operation)
     manifest = await _run_ingest(lease, tools)
-    manifest_ref = await _in_thread(tools, tools.store.put, canonical_json(manifest), media_type="application/json")
+    manifest_ref = await in_thread(tools, tools.store.put, canonical_json(manifest), media_type="application/json")
     body = resources.cohort_body(
         operation.resource,
         str(lease.payload["display_name"]),
@@ -256,10 +255,10 @@ async def ingest_cohort(lease: Lease, tools: Tools) -> None:
         manifest_ref.key,
         operation.create_time,
     )
-    await _in_thread(tools, tools.ledger.report_progress, lease, _ingest_progress("writing", manifest))
-    await _in_thread(tools, tools.ledger.put_resource, operation.resource, "cohort", body)
+    await in_thread(tools, tools.ledger.report_progress, lease, _ingest_progress("writing", manifest))
+    await in_thread(tools, tools.ledger.put_resource, operation.resource, "cohort", body)
     response = stored_response(resources.cohort_message(body))
-    await _in_thread(tools, tools.ledger.commit_chunk, lease, {"digest": manifest["digest"]}, response=response)
+    await in_thread(tools, tools.ledger.commit_chunk, lease, {"digest": manifest["digest"]}, response=response)
 
 
 def _ingest_progress(stage: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,7 +270,7 @@ def _ingest_progress(stage: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
 async def _run_ingest(lease: Lease, tools: Tools) -> dict[str, Any]:
     """INGEST in a thread; its progress goes to the ledger every half second, its cancellation comes from here."""
     payload = lease.payload
-    table = (await _in_thread(tools, tools.store.get, payload["table"])).decode("utf-8")
+    table = (await in_thread(tools, tools.store.get, payload["table"])).decode("utf-8")
     stop = threading.Event()
     latest: dict[str, Any] = {}
 

@@ -19,6 +19,8 @@ from services.audit.audits import Audits
 from services.audit.cohorts import Cohorts
 from services.audit.publish import SubprocessPublisher
 from services.audit.settings import Settings
+from services.audit.synthesis.creation import SyntheticCohorts
+from services.audit.synthesis.maker import RayImageMaker
 from services.audit.worker import Worker
 from services.errors import DeadlineExceeded
 from services.hosting.calls import RayModelCalls
@@ -42,6 +44,7 @@ class AuditWorker:
             ledger=open_ledger(settings.ledger),
             store=open_object_store(settings.store),
             calls=RayModelCalls(),
+            maker=RayImageMaker(),
             publish=SubprocessPublisher(settings.store),
             settings=settings,
         )
@@ -67,8 +70,10 @@ class Auditor:
         ledger = open_ledger(settings.ledger)
         store = open_object_store(settings.store)
         self._workers = workers
-        self._audits = Audits(ledger, store, RayModelCalls(patience_s=CATALOGUE_PATIENCE_S), settings)
+        calls = RayModelCalls(patience_s=CATALOGUE_PATIENCE_S)
+        self._audits = Audits(ledger, store, calls, settings)
         self._cohorts = Cohorts(ledger, store, settings)
+        self._synthetic = SyntheticCohorts(ledger, store, calls, RayImageMaker(), settings)
 
     async def CreateAudit(self, request: bytes, context: Context) -> Reply:
         return await _answer(self._audits.create(request), context)
@@ -87,6 +92,9 @@ class Auditor:
 
     async def CreateCohort(self, request: bytes, context: Context) -> Reply:
         return await _answer(self._cohorts.create(request), context)
+
+    async def CreateSyntheticCohort(self, request: bytes, context: Context) -> Reply:
+        return await _answer(self._synthetic.create(request), context)
 
     async def GetCohort(self, request: bytes, context: Context) -> Reply:
         return await _answer(self._cohorts.get(request), context)

@@ -69,7 +69,17 @@ def cohort_body(
 ) -> dict[str, Any]:
     """What the ledger keeps of a cohort: the Cohort message's fields. The manifest has the rest."""
     refused = manifest["refused"]
-    same = ("digest", "records", "patients", "attributes", "labels", "modality", "has_masks", "demographics")
+    same = (
+        "digest",
+        "records",
+        "patients",
+        "attributes",
+        "labels",
+        "modality",
+        "has_masks",
+        "demographics",
+        "synthetic",
+    )
     return {
         "name": name,
         "display_name": display_name,

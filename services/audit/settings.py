@@ -40,6 +40,10 @@ class Settings(StateSettings):
     in_flight: int = Field(default=4, ge=2, le=64)
     """Batches that a worker keeps under way at once."""
     rows_per_shard: int = Field(default=256, ge=1)
+    images_per_chunk: int = Field(default=64, ge=1)
+    """Images of a synthetic cohort that are sampled and committed together, as one shard. Part of its digest."""
+    progress_every_s: float = Field(default=0.5, ge=0)
+    """How often the progress of a synthetic cohort is written at most."""
 
     lease_ttl_s: float = Field(default=10.0, gt=0)
     renew_every_s: float = Field(default=2.0, gt=0)

@@ -15,12 +15,17 @@ from services.adapters.object_store import ObjectStore
 from services.audit.chunks import INGEST, REDUCE, ROWS, TRANSIENT, Publish, ShardCache, Tools, perform
 from services.audit.perceptual import Perceptual
 from services.audit.settings import Settings
+from services.audit.synthesis.chunks import KINDS as SYNTHETIC
+from services.audit.synthesis.chunks import PUBLISH, make_shard
+from services.audit.synthesis.maker import ImageMaker
+from services.audit.synthesis.publication import publish_cohort
 from services.errors import Internal, ServiceError, whereabouts
 from services.hosting.calls import ModelCalls
+from services.hosting.progress import Progress
 
 log = logging.getLogger(__name__)
 
-LANES: tuple[Collection[str], ...] = ((ROWS, REDUCE), (INGEST,))
+LANES: tuple[Collection[str], ...] = ((ROWS, REDUCE), (INGEST,), SYNTHETIC)
 CHUNKS_AT_ONCE = 2
 PAUSE_AFTER_RELEASE_S = 5.0
 
@@ -35,6 +40,7 @@ class Worker:
         ledger: Ledger,
         store: ObjectStore,
         calls: ModelCalls,
+        maker: ImageMaker,
         publish: Publish,
         settings: Settings,
     ) -> None:
@@ -44,9 +50,11 @@ class Worker:
         window = asyncio.Semaphore(settings.in_flight)
         perceptual = Perceptual(settings.lpips_weights, settings.models)
         self._tools = Tools(ledger, store, calls, publish, settings, ShardCache(store), window, perceptual)
+        self._maker = maker
+        self._progress = Progress(ledger, every_s=settings.progress_every_s)
 
     async def run(self) -> None:
-        """One lane for audits, one for ingests, so that a long ingest holds up no audit."""
+        """A lane for audits, one for ingests and one for synthetic cohorts, so that none holds up another."""
         async with asyncio.TaskGroup() as lanes:
             for kinds in LANES:
                 lanes.create_task(self._lane(kinds))
@@ -122,7 +130,12 @@ class Worker:
                 field=lease.operation,
                 reason="TOO_MANY_ATTEMPTS",
             )
-        await perform(lease, self._tools, all_sent)
+        if lease.kind == PUBLISH:
+            await publish_cohort(lease, self._tools)
+        elif lease.kind in SYNTHETIC:
+            await make_shard(lease, self._tools, self._maker, self._progress, all_sent)
+        else:
+            await perform(lease, self._tools, all_sent)
 
     async def _guard(self, lease: Lease) -> bool:
         """Renew the lease until it is lost (False) or its operation is to be cancelled (True)."""

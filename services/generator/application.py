@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -27,6 +27,8 @@ from services.generator.neighbours import Neighbours
 from services.generator.publication_chunks import publish_counterfactual
 from services.generator.settings import Settings
 from services.generator.steps import TASKS
+from services.generator.synthesis import make_images as make_for_cohort
+from services.generator.synthesis import resolve_images
 from services.generator.tensors import infer
 from services.generator.tools import Tools
 from services.hosting.diffusion.engine import OnCall
@@ -80,6 +82,18 @@ class Application:
         self, model: str, version: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
     ) -> Reply:
         return await seal(infer(self.host, self._settings, model, version, inputs=inputs, parameters=parameters))
+
+    async def resolve_images(self, asked: Mapping[str, Any], prompts: Sequence[str]) -> Reply:
+        """See :func:`services.generator.synthesis.resolve_images`."""
+        return await seal(resolve_images(self.host, self._settings, asked, prompts))
+
+    async def make_images(
+        self, resolved: Mapping[str, Any], prompts: Sequence[str], planes: np.ndarray | None, first: int
+    ) -> AsyncGenerator[Reply, None]:
+        """See :func:`services.generator.synthesis.make_images`."""
+        async with aclosing(seal_stream(make_for_cohort(self.host, resolved, prompts, planes, first))) as replies:
+            async for reply in replies:
+                yield reply
 
     async def CreateGeneration(self, request: bytes, context: Context) -> Reply:
         return await seal_in_time(self._generations.create(request), context.get("deadline_s"))

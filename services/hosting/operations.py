@@ -25,6 +25,8 @@ from services.adapters.status import status_from_error
 from services.errors import Cancelled, error_from_dict
 
 UNKNOWN_ETA = -1.0
+SYNTHETIC_COHORT = "synthetic-cohort"
+"""Kind of the operations that make synthetic cohorts; their resources are cohorts as those of an ingest are."""
 RATE_WINDOW_S = 30.0  # commits come by the chunk, seconds apart; a shorter window would see none
 
 _RESPONSES: dict[str, type[Message]] = {
@@ -88,7 +90,9 @@ def _audit_metadata(operation: Operation, ledger: Ledger) -> audit_service_pb2.C
     )
 
 
-def _cohort_metadata(operation: Operation) -> cohort_service_pb2.CreateCohortMetadata:
+def _cohort_metadata(operation: Operation) -> Message:
+    if operation.kind == SYNTHETIC_COHORT:
+        return _synthetic_cohort_metadata(operation)
     progress = operation.progress
     done, total = int(progress.get("rows_done", 0)), int(progress.get("rows_total", operation.rows_total))
     rate = done / _elapsed_s(operation)
@@ -100,6 +104,20 @@ def _cohort_metadata(operation: Operation) -> cohort_service_pb2.CreateCohortMet
         rows_per_s=rate,
         eta_s=_eta_s(operation, done, total, rate),
         attempt=operation.retries + 1,
+        cohort=operation.resource,
+    )
+
+
+def _synthetic_cohort_metadata(operation: Operation) -> cohort_service_pb2.CreateSyntheticCohortMetadata:
+    done, total = _counted(operation, "images")
+    rate = done / _elapsed_s(operation)
+    return cohort_service_pb2.CreateSyntheticCohortMetadata(
+        stage="queued" if operation.state == "pending" else str(operation.progress.get("stage") or "sampling"),
+        images_done=done,
+        images_total=total,
+        images_per_s=rate,
+        eta_s=_eta_s(operation, done, total, rate),
+        retries=operation.retries,
         cohort=operation.resource,
     )
 

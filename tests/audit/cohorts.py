@@ -23,8 +23,9 @@ def put_cohort(
     *,
     levels: Mapping[str, Sequence[str]],
     rows_per_shard: int = 256,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write shards, manifest and resource. One shard of records is in memory at a time."""
+    """Write shards, manifest (with ``more`` in it) and resource. One shard of records is in memory at a time."""
     counts = _Counts()
     shards = [
         write_shard(store, rows, index=index).to_dict()
@@ -41,6 +42,7 @@ def put_cohort(
         "attributes": [counts.attribute(attribute, known) for attribute, known in levels.items()],
         "labels": [counts.label(label) for label in counts.labels],
         "refused": [],
+        **(more or {}),
     }
     manifest["digest"] = digest(manifest)
     key = store.put(canonical_json(manifest)).key

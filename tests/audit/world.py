@@ -29,6 +29,7 @@ from services.adapters.weights import DirectoryRegistry
 from services.audit.audits import Audits
 from services.audit.publish import PublishTask, publish
 from services.audit.settings import Settings
+from services.audit.synthesis.maker import RayImageMaker
 from services.audit.worker import Worker
 from services.hosting.calls import LocalModelCalls, ModelCalls
 from services.hosting.shards import Record
@@ -77,7 +78,12 @@ class World:
         async def publish_here(task: PublishTask) -> dict[str, Any]:
             return await asyncio.to_thread(publish, store, task)
 
-        chosen: dict[str, Any] = {"ledger": self.ledger(), "publish": publish_here, "settings": self.settings}
+        chosen: dict[str, Any] = {
+            "ledger": self.ledger(),
+            "publish": publish_here,
+            "settings": self.settings,
+            "maker": RayImageMaker(),
+        }
         return Worker(name, store=store, calls=calls or self.calls(), **(chosen | collaborators))
 
     async def create(self, **changes: Any) -> Operation:

@@ -41,7 +41,7 @@ def read_people(store: ObjectStore, manifest: Mapping[str, Any]) -> pd.DataFrame
 
     A label that is missing is -1. Raises NotFound, Unavailable or Internal from the store.
     """
-    table = pa.concat_tables(_of_tables(store, manifest, _people_of)).unify_dictionaries()
+    table = pa.concat_tables(of_tables(store, manifest, _people_of)).unify_dictionaries()
     people = {"patient": _codes(table, "patient_id").astype(np.int64)}
     columns: dict[str, Any] = {}
     for name in table.column_names:
@@ -54,10 +54,10 @@ def read_people(store: ObjectStore, manifest: Mapping[str, Any]) -> pd.DataFrame
 
 def read_patients(store: ObjectStore, manifest: Mapping[str, Any]) -> set[str]:
     """The ids of all patients; errors as :func:`read_people`'s."""
-    return set().union(*_of_tables(store, manifest, _patients_of))
+    return set().union(*of_tables(store, manifest, _patients_of))
 
 
-def _of_tables(store: ObjectStore, manifest: Mapping[str, Any], read: Callable[[io.BytesIO], T]) -> list[T]:
+def of_tables(store: ObjectStore, manifest: Mapping[str, Any], read: Callable[[io.BytesIO], T]) -> list[T]:
     """What ``read`` makes of each shard's table, in order."""
 
     def of(shard: Mapping[str, Any]) -> T:

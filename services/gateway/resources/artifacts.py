@@ -1,4 +1,4 @@
-"""The files that audits, generations, counterfactuals and upscalings left in the object store."""
+"""The files that audits, synthetic cohorts, generations, counterfactuals and upscalings left in the object store."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ PIECE_BYTES = 2**20
 MOST_NAMES = 10  # in a message: a counterfactual has hundreds of files
 COLLECTIONS = {
     "audits": "audit",
+    "cohorts": "cohort",
     "counterfactuals": "counterfactual",
     "generations": "generation",
     "upscalings": "upscaling",

@@ -1,5 +1,7 @@
 import datetime
 
+from evenhand.cohort.v1 import synthetic_pb2 as _synthetic_pb2
+from evenhand.resources.v1 import artifact_pb2 as _artifact_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -10,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Cohort(_message.Message):
-    __slots__ = ("name", "display_name", "digest", "records", "patients", "refused", "refused_count", "attributes", "labels", "modality", "manifest_key", "create_time", "has_masks", "demographics")
+    __slots__ = ("name", "display_name", "digest", "records", "patients", "refused", "refused_count", "attributes", "labels", "modality", "manifest_key", "create_time", "has_masks", "demographics", "synthetic", "artifacts")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +27,8 @@ class Cohort(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     HAS_MASKS_FIELD_NUMBER: _ClassVar[int]
     DEMOGRAPHICS_FIELD_NUMBER: _ClassVar[int]
+    SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     digest: str
@@ -39,7 +43,9 @@ class Cohort(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     has_masks: bool
     demographics: Demographics
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., digest: _Optional[str] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ..., refused_count: _Optional[int] = ..., attributes: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., modality: _Optional[str] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., has_masks: _Optional[bool] = ..., demographics: _Optional[_Union[Demographics, _Mapping]] = ...) -> None: ...
+    synthetic: _synthetic_pb2.Synthetic
+    artifacts: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.Artifact]
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., digest: _Optional[str] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ..., refused_count: _Optional[int] = ..., attributes: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., modality: _Optional[str] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., has_masks: _Optional[bool] = ..., demographics: _Optional[_Union[Demographics, _Mapping]] = ..., synthetic: _Optional[_Union[_synthetic_pb2.Synthetic, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[_artifact_pb2.Artifact, _Mapping]]] = ...) -> None: ...
 
 class Demographics(_message.Message):
     __slots__ = ("matched", "unmatched", "conflicting")

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from evenhand.cohort.v1 import cohort_pb2 as evenhand_dot_cohort_dot_v1_dot_cohort__pb2
+from evenhand.cohort.v1 import synthetic_pb2 as evenhand_dot_cohort_dot_v1_dot_synthetic__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'evenhand/cohort/v1/cohort_service.proto\x12\x12\x65venhand.cohort.v1\x1a\x1f\x65venhand/cohort/v1/cohort.proto\x1a\x1cgoogle/api/annotations.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\"@\n\x12UploadFilesRequest\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"C\n\x13UploadFilesResponse\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\r\n\x05\x66iles\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"\xde\x01\n\x13\x43reateCohortRequest\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x06upload\x18\x03 \x01(\tH\x00\x12\x10\n\x06\x66older\x18\x04 \x01(\tH\x00\x12\x11\n\ttable_csv\x18\x05 \x01(\t\x12\x12\n\ntable_path\x18\x06 \x01(\t\x12\x13\n\x0bschema_yaml\x18\x07 \x01(\t\x12\x18\n\x10\x64\x65mographics_csv\x18\x08 \x01(\t\x12\x19\n\x11\x64\x65mographics_path\x18\t \x01(\tB\x08\n\x06source\"\xa6\x01\n\x14\x43reateCohortMetadata\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x11\n\trows_done\x18\x02 \x01(\x03\x12\x12\n\nrows_total\x18\x03 \x01(\x03\x12\x14\n\x0crows_refused\x18\x04 \x01(\x03\x12\x12\n\nrows_per_s\x18\x05 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x06 \x01(\x01\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x0e\n\x06\x63ohort\x18\x08 \x01(\t\" \n\x10GetCohortRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListCohortsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListCohortsResponse\x12+\n\x07\x63ohorts\x18\x01 \x03(\x0b\x32\x1a.evenhand.cohort.v1.Cohort\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13\x44\x65leteCohortRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xbb\x04\n\rCohortService\x12`\n\x0bUploadFiles\x12&.evenhand.cohort.v1.UploadFilesRequest\x1a\'.evenhand.cohort.v1.UploadFilesResponse(\x01\x12n\n\x0c\x43reateCohort\x12\'.evenhand.cohort.v1.CreateCohortRequest\x1a\x1d.google.longrunning.Operation\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/cohorts:\x01*\x12n\n\tGetCohort\x12$.evenhand.cohort.v1.GetCohortRequest\x1a\x1a.evenhand.cohort.v1.Cohort\"\x1f\x90\x02\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=cohorts/*}\x12v\n\x0bListCohorts\x12&.evenhand.cohort.v1.ListCohortsRequest\x1a\'.evenhand.cohort.v1.ListCohortsResponse\"\x16\x90\x02\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/cohorts\x12p\n\x0c\x44\x65leteCohort\x12\'.evenhand.cohort.v1.DeleteCohortRequest\x1a\x16.google.protobuf.Empty\"\x1f\x90\x02\x02\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=cohorts/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'evenhand/cohort/v1/cohort_service.proto\x12\x12\x65venhand.cohort.v1\x1a\x1f\x65venhand/cohort/v1/cohort.proto\x1a\"evenhand/cohort/v1/synthetic.proto\x1a\x1cgoogle/api/annotations.proto\x1a#google/longrunning/operations.proto\x1a\x1bgoogle/protobuf/empty.proto\"@\n\x12UploadFilesRequest\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"C\n\x13UploadFilesResponse\x12\x0e\n\x06upload\x18\x01 \x01(\t\x12\r\n\x05\x66iles\x18\x02 \x01(\x03\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"\xde\x01\n\x13\x43reateCohortRequest\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x06upload\x18\x03 \x01(\tH\x00\x12\x10\n\x06\x66older\x18\x04 \x01(\tH\x00\x12\x11\n\ttable_csv\x18\x05 \x01(\t\x12\x12\n\ntable_path\x18\x06 \x01(\t\x12\x13\n\x0bschema_yaml\x18\x07 \x01(\t\x12\x18\n\x10\x64\x65mographics_csv\x18\x08 \x01(\t\x12\x19\n\x11\x64\x65mographics_path\x18\t \x01(\tB\x08\n\x06source\"\xa6\x01\n\x14\x43reateCohortMetadata\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x11\n\trows_done\x18\x02 \x01(\x03\x12\x12\n\nrows_total\x18\x03 \x01(\x03\x12\x14\n\x0crows_refused\x18\x04 \x01(\x03\x12\x12\n\nrows_per_s\x18\x05 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x06 \x01(\x01\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x0e\n\x06\x63ohort\x18\x08 \x01(\t\"y\n\x1c\x43reateSyntheticCohortRequest\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x04spec\x18\x03 \x01(\x0b\x32!.evenhand.cohort.v1.SyntheticSpec\"\x9f\x01\n\x1d\x43reateSyntheticCohortMetadata\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x13\n\x0bimages_done\x18\x02 \x01(\x03\x12\x14\n\x0cimages_total\x18\x03 \x01(\x03\x12\x14\n\x0cimages_per_s\x18\x04 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x05 \x01(\x01\x12\x0f\n\x07retries\x18\x06 \x01(\x05\x12\x0e\n\x06\x63ohort\x18\x07 \x01(\t\" \n\x10GetCohortRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListCohortsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListCohortsResponse\x12+\n\x07\x63ohorts\x18\x01 \x03(\x0b\x32\x1a.evenhand.cohort.v1.Cohort\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13\x44\x65leteCohortRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xc9\x05\n\rCohortService\x12`\n\x0bUploadFiles\x12&.evenhand.cohort.v1.UploadFilesRequest\x1a\'.evenhand.cohort.v1.UploadFilesResponse(\x01\x12n\n\x0c\x43reateCohort\x12\'.evenhand.cohort.v1.CreateCohortRequest\x1a\x1d.google.longrunning.Operation\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/cohorts:\x01*\x12\x8b\x01\n\x15\x43reateSyntheticCohort\x12\x30.evenhand.cohort.v1.CreateSyntheticCohortRequest\x1a\x1d.google.longrunning.Operation\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/cohorts:synthesise:\x01*\x12n\n\tGetCohort\x12$.evenhand.cohort.v1.GetCohortRequest\x1a\x1a.evenhand.cohort.v1.Cohort\"\x1f\x90\x02\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=cohorts/*}\x12v\n\x0bListCohorts\x12&.evenhand.cohort.v1.ListCohortsRequest\x1a\'.evenhand.cohort.v1.ListCohortsResponse\"\x16\x90\x02\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/cohorts\x12p\n\x0c\x44\x65leteCohort\x12\'.evenhand.cohort.v1.DeleteCohortRequest\x1a\x16.google.protobuf.Empty\"\x1f\x90\x02\x02\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=cohorts/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +38,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COHORTSERVICE'].methods_by_name['CreateCohort']._loaded_options = None
   _globals['_COHORTSERVICE'].methods_by_name['CreateCohort']._serialized_options = b'\202\323\344\223\002\020\"\013/v1/cohorts:\001*'
+  _globals['_COHORTSERVICE'].methods_by_name['CreateSyntheticCohort']._loaded_options = None
+  _globals['_COHORTSERVICE'].methods_by_name['CreateSyntheticCohort']._serialized_options = b'\202\323\344\223\002\033\"\026/v1/cohorts:synthesise:\001*'
   _globals['_COHORTSERVICE'].methods_by_name['GetCohort']._loaded_options = None
   _globals['_COHORTSERVICE'].methods_by_name['GetCohort']._serialized_options = b'\220\002\001\202\323\344\223\002\026\022\024/v1/{name=cohorts/*}'
   _globals['_COHORTSERVICE'].methods_by_name['ListCohorts']._loaded_options = None
   _globals['_COHORTSERVICE'].methods_by_name['ListCohorts']._serialized_options = b'\220\002\001\202\323\344\223\002\r\022\013/v1/cohorts'
   _globals['_COHORTSERVICE'].methods_by_name['DeleteCohort']._loaded_options = None
   _globals['_COHORTSERVICE'].methods_by_name['DeleteCohort']._serialized_options = b'\220\002\002\202\323\344\223\002\026*\024/v1/{name=cohorts/*}'
-  _globals['_UPLOADFILESREQUEST']._serialized_start=192
-  _globals['_UPLOADFILESREQUEST']._serialized_end=256
-  _globals['_UPLOADFILESRESPONSE']._serialized_start=258
-  _globals['_UPLOADFILESRESPONSE']._serialized_end=325
-  _globals['_CREATECOHORTREQUEST']._serialized_start=328
-  _globals['_CREATECOHORTREQUEST']._serialized_end=550
-  _globals['_CREATECOHORTMETADATA']._serialized_start=553
-  _globals['_CREATECOHORTMETADATA']._serialized_end=719
-  _globals['_GETCOHORTREQUEST']._serialized_start=721
-  _globals['_GETCOHORTREQUEST']._serialized_end=753
-  _globals['_LISTCOHORTSREQUEST']._serialized_start=755
-  _globals['_LISTCOHORTSREQUEST']._serialized_end=814
-  _globals['_LISTCOHORTSRESPONSE']._serialized_start=816
-  _globals['_LISTCOHORTSRESPONSE']._serialized_end=907
-  _globals['_DELETECOHORTREQUEST']._serialized_start=909
-  _globals['_DELETECOHORTREQUEST']._serialized_end=944
-  _globals['_COHORTSERVICE']._serialized_start=947
-  _globals['_COHORTSERVICE']._serialized_end=1518
+  _globals['_UPLOADFILESREQUEST']._serialized_start=228
+  _globals['_UPLOADFILESREQUEST']._serialized_end=292
+  _globals['_UPLOADFILESRESPONSE']._serialized_start=294
+  _globals['_UPLOADFILESRESPONSE']._serialized_end=361
+  _globals['_CREATECOHORTREQUEST']._serialized_start=364
+  _globals['_CREATECOHORTREQUEST']._serialized_end=586
+  _globals['_CREATECOHORTMETADATA']._serialized_start=589
+  _globals['_CREATECOHORTMETADATA']._serialized_end=755
+  _globals['_CREATESYNTHETICCOHORTREQUEST']._serialized_start=757
+  _globals['_CREATESYNTHETICCOHORTREQUEST']._serialized_end=878
+  _globals['_CREATESYNTHETICCOHORTMETADATA']._serialized_start=881
+  _globals['_CREATESYNTHETICCOHORTMETADATA']._serialized_end=1040
+  _globals['_GETCOHORTREQUEST']._serialized_start=1042
+  _globals['_GETCOHORTREQUEST']._serialized_end=1074
+  _globals['_LISTCOHORTSREQUEST']._serialized_start=1076
+  _globals['_LISTCOHORTSREQUEST']._serialized_end=1135
+  _globals['_LISTCOHORTSRESPONSE']._serialized_start=1137
+  _globals['_LISTCOHORTSRESPONSE']._serialized_end=1228
+  _globals['_DELETECOHORTREQUEST']._serialized_start=1230
+  _globals['_DELETECOHORTREQUEST']._serialized_end=1265
+  _globals['_COHORTSERVICE']._serialized_start=1268
+  _globals['_COHORTSERVICE']._serialized_end=1981
 # @@protoc_insertion_point(module_scope)

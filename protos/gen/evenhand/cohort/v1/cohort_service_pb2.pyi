@@ -1,4 +1,5 @@
 from evenhand.cohort.v1 import cohort_pb2 as _cohort_pb2
+from evenhand.cohort.v1 import synthetic_pb2 as _synthetic_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
@@ -71,6 +72,34 @@ class CreateCohortMetadata(_message.Message):
     attempt: int
     cohort: str
     def __init__(self, stage: _Optional[str] = ..., rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., rows_refused: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., eta_s: _Optional[float] = ..., attempt: _Optional[int] = ..., cohort: _Optional[str] = ...) -> None: ...
+
+class CreateSyntheticCohortRequest(_message.Message):
+    __slots__ = ("display_name", "request_id", "spec")
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    display_name: str
+    request_id: str
+    spec: _synthetic_pb2.SyntheticSpec
+    def __init__(self, display_name: _Optional[str] = ..., request_id: _Optional[str] = ..., spec: _Optional[_Union[_synthetic_pb2.SyntheticSpec, _Mapping]] = ...) -> None: ...
+
+class CreateSyntheticCohortMetadata(_message.Message):
+    __slots__ = ("stage", "images_done", "images_total", "images_per_s", "eta_s", "retries", "cohort")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_DONE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    ETA_S_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    COHORT_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    images_done: int
+    images_total: int
+    images_per_s: float
+    eta_s: float
+    retries: int
+    cohort: str
+    def __init__(self, stage: _Optional[str] = ..., images_done: _Optional[int] = ..., images_total: _Optional[int] = ..., images_per_s: _Optional[float] = ..., eta_s: _Optional[float] = ..., retries: _Optional[int] = ..., cohort: _Optional[str] = ...) -> None: ...
 
 class GetCohortRequest(_message.Message):
     __slots__ = ("name",)

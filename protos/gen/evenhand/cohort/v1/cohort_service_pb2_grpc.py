@@ -48,6 +48,11 @@ class CohortServiceStub:
                 request_serializer=evenhand_dot_cohort_dot_v1_dot_cohort__service__pb2.CreateCohortRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.CreateSyntheticCohort = channel.unary_unary(
+                '/evenhand.cohort.v1.CohortService/CreateSyntheticCohort',
+                request_serializer=evenhand_dot_cohort_dot_v1_dot_cohort__service__pb2.CreateSyntheticCohortRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
         self.GetCohort = channel.unary_unary(
                 '/evenhand.cohort.v1.CohortService/GetCohort',
                 request_serializer=evenhand_dot_cohort_dot_v1_dot_cohort__service__pb2.GetCohortRequest.SerializeToString,
@@ -85,6 +90,15 @@ class CohortServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSyntheticCohort(self, request, context):
+        """Makes a balanced cohort of synthetic images: prompts and masks of a real cohort's records are drawn so that every
+        group has its share, and a generative model draws an image for each. Returns an operation whose response is a
+        Cohort with synthetic set, and whose metadata is CreateSyntheticCohortMetadata. Idempotent by request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCohort(self, request, context):
         """One cohort. NOT_FOUND with reason COHORT_NOT_FOUND.
         """
@@ -117,6 +131,11 @@ def add_CohortServiceServicer_to_server(servicer, server):
             'CreateCohort': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateCohort,
                     request_deserializer=evenhand_dot_cohort_dot_v1_dot_cohort__service__pb2.CreateCohortRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateSyntheticCohort': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSyntheticCohort,
+                    request_deserializer=evenhand_dot_cohort_dot_v1_dot_cohort__service__pb2.CreateSyntheticCohortRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'GetCohort': grpc.unary_unary_rpc_method_handler(
@@ -189,6 +208,33 @@ class CohortService:
             target,
             '/evenhand.cohort.v1.CohortService/CreateCohort',
             evenhand_dot_cohort_dot_v1_dot_cohort__service__pb2.CreateCohortRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSyntheticCohort(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/evenhand.cohort.v1.CohortService/CreateSyntheticCohort',
+            evenhand_dot_cohort_dot_v1_dot_cohort__service__pb2.CreateSyntheticCohortRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,

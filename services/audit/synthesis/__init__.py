@@ -1,0 +1,1 @@
+"""Balanced synthetic cohorts: real records lend prompts and masks, a generative model draws the images."""

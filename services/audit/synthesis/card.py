@@ -1,0 +1,93 @@
+"""The card of a synthetic cohort: what it is made of, what it is for, and what it must not be taken for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NOTICE = (
+    "Every image of this cohort was drawn by a generative model. None shows a patient. A clinician must review "
+    "generated images before they have any part in care."
+)
+INTENDED = "Research: training data of a model beside real images, where groups have few patients."
+NOT_INTENDED = (
+    "Evaluating or approving a model, diagnosis, and any count of how common something is: shares of groups and "
+    "diagnoses were chosen, not observed."
+)
+LIMITS = (
+    "Masks and prompts are those of real patients of the source cohort, and so are the patient ids: a split that "
+    "separates patients must separate these images with them.",
+    "Attributes and labels say what the model was asked to show. Those that were neither balanced on nor in the prompt "
+    "are missing, for nothing of them is in the images.",
+    "A rare group's images come from its few patients, again and again: they add no anatomy that its patients lack.",
+)
+QUALITY = (
+    "Not measured here. `evenhand models evaluate` measures the model's distance from real images by group, its "
+    "likeness to what was asked, and how near its images lie to those it learned from."
+)
+
+
+def card_json(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The card as plain data, from a synthetic cohort's manifest."""
+    synthetic = manifest["synthetic"]
+    spec = synthetic["spec"]
+    return {
+        "synthetic": True,
+        "notice": NOTICE,
+        "digest": manifest["digest"],
+        "images": synthetic["images"],
+        "distinct_noise": synthetic["distinct_noise"],
+        "source_patients": manifest["patients"],
+        "source_digest": synthetic["source_digest"],
+        "split": spec["split"],
+        "model": f"{spec['model']}@{synthetic['model_version']}",
+        "model_digest": synthetic["model_digest"],
+        "sampling": {key: spec[key] for key in ("sampler", "steps", "guidance_scale", "negative_prompt", "seed")},
+        "template": spec["template"],
+        "balanced_on": [*spec["attributes"], *spec["labels"]],
+        "cap": spec.get("cap"),
+        "groups": synthetic["groups"],
+        "empty_groups": synthetic["empty_groups"],
+        "left_out": synthetic["left_out"],
+        "intended_use": INTENDED,
+        "not_intended": NOT_INTENDED,
+        "limits": list(LIMITS),
+        "quality": QUALITY,
+    }
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """The card as Markdown."""
+    sampling = card["sampling"]
+    cap = f"{card['cap']} patients" if card["cap"] else "none"
+    told = [
+        ("Images", f"{card['images']}, each from noise of its own ({card['distinct_noise']} distinct)"),
+        ("Model", f"{card['model']} (sha256 {card['model_digest']})"),
+        ("Sampling", f"{sampling['sampler']}, {sampling['steps']} steps, guidance {sampling['guidance_scale']:g}"),
+        ("Prompt", f"`{card['template']}`"),
+        ("Source", f"cohort {card['source_digest']}, split {card['split']}, {card['source_patients']} patients drawn"),
+        ("Balanced on", ", ".join(card["balanced_on"])),
+        ("Cap", f"{cap} (a group with fewer patients has a smaller share)" if card["cap"] else cap),
+        ("Left out", f"{card['left_out']} records without a level or label that was needed"),
+        ("Cohort", f"sha256 {card['digest']}"),
+    ]
+    lines = ["# Synthetic cohort", "", f"> {card['notice']}", "", *(f"- **{name}**: {said}" for name, said in told)]
+    lines += ["", "## Groups", "", *_group_table(card["groups"])]
+    if card["empty_groups"]:
+        lines += ["", f"Skipped, because no patient is in them: {'; '.join(card['empty_groups'])}."]
+    lines += ["", "## Use", "", f"Intended: {card['intended_use']}", "", f"Not intended: {card['not_intended']}"]
+    lines += ["", "## Limits", "", *(f"- {limit}" for limit in card["limits"]), "", "## Quality", "", card["quality"]]
+    return "\n".join([*lines, ""])
+
+
+def _group_table(groups: list[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        f"| {group['name']} | {group['patients']} | {group['share_without_cap']:.1%} | {group['expected_share']:.1%} "
+        f"| {group['images']} | {group['share']:.1%} | {group['images_per_patient']:.1f} |"
+        for group in groups
+    ]
+    return [
+        "| Group | Patients | Share without cap | Share expected | Images | Share | Images a patient |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+    ]
