@@ -223,7 +223,7 @@ def write_class_to_image(root: Path, *, name: str = "pelvis-diffusion", seed: in
         "conditions": PELVIS,
         "diffusion": {"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v"},
     }
-    return _write_network(root / name / "1", seed, fields | changes)
+    return _write_network(root / name / str(changes.get("version", "1")), seed, fields | changes)
 
 
 def write_super_resolution(root: Path, *, name: str = "pelvis-upscaler", seed: int = 0, **changes: Any) -> Path:

@@ -80,7 +80,7 @@ class _Chunk:
         self._operation = operation
         self._spec = spec
         self._told = told
-        self._record = tools.maker.host.find(spec.model)
+        self._record = tools.maker.host.find(spec.model, digest=spec.model_digest)
         self._evaluations = tools.maker.host.plan(self._record, spec.sampler, spec.steps).evaluations
         self._pace = Pace("frames", self._evaluations + spec.upscale_steps)
         self._steps = self._done = 0
@@ -156,7 +156,7 @@ def _put_frames(
 ) -> list[dict[str, Any]]:
     """Files of each frame, and its exact pixels for the publication."""
     record = counterfactual_record(tools, operation, frames[0].noise_digest)
-    modality = tools.maker.host.find(spec.model).modality
+    modality = tools.maker.host.find(spec.model, digest=spec.model_digest).modality
     told = []
     for frame in frames:
         own = record | {"frame": frame.frame}
@@ -187,7 +187,7 @@ def _measured(frame: Frame) -> dict[str, Any]:
 def counterfactual_record(tools: Tools, operation: Operation, noise_digest: str) -> dict[str, Any]:
     """All from which the frames can be made again; nothing that names this run."""
     host, spec = tools.maker.host, spec_of(operation)
-    record = host.find(spec.model)
+    record = host.find(spec.model, digest=spec.model_digest)
     made_with = plain(
         generation_pb2.ImageRecord(
             model_version=record.version,

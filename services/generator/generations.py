@@ -65,7 +65,7 @@ class Generations:
         """The request with nothing left open, its prompt and its mask looked at."""
         others = await self._maker.neighbours.catalogue() if asked.upscale_model else {}
         spec = resolve_generation(asked, self._maker.host, others, self._settings)
-        record = self._maker.host.find(spec.model)
+        record = self._maker.host.find(spec.model, digest=spec.model_digest)
         if spec.HasField("mask"):
             spec.mask.CopyFrom(as_labels(await asyncio.to_thread(read_mask, spec.mask, record, self._decoder)))
         await self._maker.conditions(record, spec)

@@ -59,7 +59,7 @@ class Maker:
     async def orders(self, job: Job, indices: Sequence[int]) -> tuple[ModelRecord, list[Order]]:
         """What the engine is told: an order for each image, whose tag is its index."""
         spec = job.spec
-        record = self.host.find(spec.model)
+        record = self.host.find(spec.model, digest=spec.model_digest)
         checked_digest(record.digest, spec.model_digest, field="spec.model_digest")
         condition, null = await self.conditions(record, spec)
         first = Order(

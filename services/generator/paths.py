@@ -14,7 +14,7 @@ from services.maths.diffusion.paths import PathKind, embedding_path
 
 async def path_embeddings(host: DiffusionHost, spec: CounterfactualSpec) -> torch.Tensor:
     """(frames, E): embeddings of the source, of the target, and what lies between. InvalidInput where nothing does."""
-    denoiser = host.denoiser(host.find(spec.model))
+    denoiser = host.denoiser(host.find(spec.model, digest=spec.model_digest))
     assert isinstance(denoiser, ClassToImage)  # resolve_counterfactual lets no other pass
     kind: PathKind = "spherical" if spec.path == "spherical" else "linear"
 
@@ -33,4 +33,8 @@ async def path_embeddings(host: DiffusionHost, spec: CounterfactualSpec) -> torc
 def free_attributes(host: DiffusionHost, spec: CounterfactualSpec) -> list[str]:
     """Attributes that the model knows and nobody set: they may move along."""
     named = {*spec.source_attributes, *spec.held_attributes}
-    return [condition.name for condition in host.find(spec.model).conditions if condition.name not in named]
+    return [
+        condition.name
+        for condition in host.find(spec.model, digest=spec.model_digest).conditions
+        if condition.name not in named
+    ]

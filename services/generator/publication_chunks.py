@@ -62,7 +62,7 @@ def publication_of(tools: Tools, operation: Operation, chunks: list[dict[str, An
         unguided=unguided,
         display_name=operation.request["display_name"],
         free=free_attributes(host, spec),
-        known=host.find(spec.model).training,
+        known=host.find(spec.model, digest=spec.model_digest).training,
         frames_per_s=tools.settings.frames_per_s,
         largest_embedded_video=tools.settings.largest_embedded_video,
     )

@@ -122,7 +122,7 @@ def _check_given(record: ModelRecord, given: Collection[str], field: str) -> Non
 
 
 def _resolve_model(spec: _Spec, host: DiffusionHost, tasks: Collection[str]) -> ModelRecord:
-    record = host.find(spec.model, field="spec.model")
+    record = host.find(spec.model, digest=spec.model_digest, field="spec.model")
     check_task(record, tasks, field="spec.model")
     checked_digest(record.digest, spec.model_digest, field="spec.model_digest")
     spec.model, spec.model_digest = f"models/{record.name}", record.digest

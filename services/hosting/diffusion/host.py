@@ -62,14 +62,15 @@ class DiffusionHost:
         """Every served version as plain data, with its digest, the name of its output and what it can be asked."""
         return [self._entry(record) for record in self._records]
 
-    def find(self, model: str, version: str = "", *, field: str = "model") -> ModelRecord:
-        """The served record; without a version, the highest."""
-        name = model.removeprefix("models/")
+    def find(self, model: str, version: str = "", *, digest: str = "", field: str = "model") -> ModelRecord:
+        """The served record; without a version, behind an @ or apart, the one of ``digest``, else the highest."""
+        name, _, said = model.removeprefix("models/").partition("@")
+        version = version or said
         matching = [record for record in self._records if record.name == name and version in ("", record.version)]
         if not matching:
             wanted = f"{name[:64]!r} version {version[:16]}" if version else repr(name[:64])
             raise NotFound(f"no model {wanted} is served here", field=field, reason="MODEL_NOT_FOUND")
-        return matching[-1]
+        return next((record for record in matching if record.digest == digest), matching[-1])
 
     def denoiser(self, record: ModelRecord) -> Any:
         """The loaded model; what it is follows from the record's task."""
