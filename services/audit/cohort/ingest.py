@@ -197,7 +197,7 @@ class _Tally:
         self._patients_of: dict[tuple[str, str | None], set[str]] = {}
         self._labels: Counter[tuple[str, int | None]] = Counter()
         self._refused: list[dict[str, Any]] = []
-        self._mask_contents = SplitsApart("masks with the same label in every pixel belong to rows")
+        self._mask_contents = SplitsApart("mask, the same label in every pixel,")
         for row in table.rows:
             if row.refusal is not None:
                 self.refuse(row, row.image, *row.refusal)

@@ -6,7 +6,7 @@ from services.errors import InvalidInput
 
 
 class SplitsApart:
-    """Gathers, by key, which split things of one kind are in. ``what`` says in words what keys and rows are."""
+    """Gathers, by key, which split things of one kind are in; ``what`` says in words what kind that is."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -25,8 +25,8 @@ class SplitsApart:
         if self._crossing:
             first, other = next(iter(self._crossing.values()))
             raise InvalidInput(
-                f"{len(self._crossing)} {self._what} in two splits, the first in rows {first} and {other}; "
-                "give each one split, or leave rows out with the schema's keep",
+                f"no {self._what} may be in two splits; found {len(self._crossing)}, the first in rows {first} and "
+                f"{other}. Give each one split, or leave rows out with the schema's keep",
                 field=f"table.{column}",
                 reason=reason,
             )

@@ -234,7 +234,7 @@ def _keep_splits_apart(rows: list[Row], schema: CohortSchema) -> None:
     """A patient of two splits would be learned and judged; so would one whose mask another split has."""
     if schema.split is None:
         return
-    patients, masks = SplitsApart("patients have rows"), SplitsApart("mask files belong to rows")
+    patients, masks = SplitsApart("patient"), SplitsApart("mask file")
     for row in rows:
         if row.refusal is None:
             patients.note(row.patient_id, row.number, row.split)

@@ -7,12 +7,13 @@ import time
 
 import pytest
 
-from services.adapters.decoder import MaskForm
+from services.adapters.decoder import Cine, MaskForm
 from services.audit.cohort.schema import READY_MADE, Cell, CohortSchema, load_schema
 from services.errors import InvalidInput
 from services.maths.canonical import canonical_json
 
 PLAIN = "{patient: p, image: i, attributes: [{name: sex, column: s}]}"
+CINE = PLAIN.replace("]}", "], mask: m, mask_labels: [none, left ventricle], split: s, cine: {CINE}}")
 
 
 def attribute(text):
@@ -48,6 +49,21 @@ def test_what_a_mask_must_hold_follows_from_its_names():
         (", mask_labels: [none, heart, lung], mask_planes: [ED, ES]", MaskForm(labels=3, planes=2)),
     ):
         assert load_schema(PLAIN.replace("]}", f"], mask: m{declared}}}")).mask_form() == form
+
+
+def test_what_a_row_of_a_cine_is_asked_for_follows_from_its_split():
+    schema = load_schema(CINE.replace("CINE", "ed: E, es: 7, counted_from: 1, train: {splits: [train, extra]}"))
+    assert schema.columns()["cine.ed"] == "E" and "cine.es" not in schema.columns()
+    assert (schema.mask_form(), schema.plane_names()) == (MaskForm(labels=2, planes=2), ("ED", "ES"))
+    assert schema.cine.phases({"E": " 3 "}) == (2, 6)
+    assert schema.cine.phases({"E": ""}) == (None, 6)
+    for bad in ("0", "-1", "2.5", "1e3", "nan", "12345678", "three"):
+        with pytest.raises(ValueError, match="from 1"):
+            schema.cine.phases({"E": bad})
+    for split, images in (("train", 3), ("extra", 3), ("test", 1), (None, 1)):
+        asked = schema.cine.to_cine((2, 6), split, schema.mask_labels)
+        assert asked == Cine((0, 1, 0), 2, 6, cavity=1, slices=images, offsets=images)
+        assert schema.cine.is_augmented(split) == (images > 1)
 
 
 def test_schema_that_names_no_labels_is_stored_as_before_there_were_any():
@@ -104,6 +120,24 @@ def test_cuts_name_their_intervals(cuts, names):
         (PLAIN.replace("]}", f"], mask: m, mask_labels: {list(range(257))}}}"), "schema_yaml.mask_labels"),
         (PLAIN.replace("]}", "], mask: m, mask_planes: [ED, ES]}"), "schema_yaml"),
         (PLAIN.replace("]}", "], mask: m, mask_labels: [none, heart], mask_planes: [ED, ED]}"), "schema_yaml"),
+        (CINE.replace("CINE", "frames: [ed]"), "schema_yaml.cine"),
+        (CINE.replace("CINE", "frames: [ed, mid, es]"), "schema_yaml.cine.frames[1]"),
+        (CINE.replace("CINE", "frames: [ed, es, ed, es, ed]"), "schema_yaml.cine.frames"),
+        (CINE.replace("CINE", "ed: -1"), "schema_yaml.cine.ed"),
+        (CINE.replace("CINE", "ed: true"), "schema_yaml.cine.ed"),
+        (CINE.replace("CINE", "ed: 0, counted_from: 1"), "schema_yaml.cine"),
+        (CINE.replace("CINE", "window: [5, 5]"), "schema_yaml.cine"),
+        (CINE.replace("CINE", "window: [0, .inf]"), "schema_yaml.cine"),
+        (CINE.replace("CINE", "window: [.nan, 1]"), "schema_yaml.cine"),
+        (CINE.replace("CINE", "cavity: right atrium"), "schema_yaml"),
+        (CINE.replace("CINE", "cavity: none"), "schema_yaml"),
+        (CINE.replace("CINE", "train: {slices: 2}"), "schema_yaml.cine.train.slices"),
+        (CINE.replace("CINE", "train: {offsets: 0}"), "schema_yaml.cine.train.offsets"),
+        (CINE.replace("CINE", "train: {splits: []}"), "schema_yaml.cine.train.splits"),
+        (CINE.replace("CINE", "train: {}").replace("split: s, ", ""), "schema_yaml"),
+        (CINE.replace("CINE", "").replace("mask_labels: [none, left ventricle], ", ""), "schema_yaml"),
+        (CINE.replace("CINE", "").replace("cine:", "mask_planes: [ED, ES], cine:"), "schema_yaml"),
+        (CINE.replace("CINE", "").replace("cine:", "slices: {which: range}, cine:"), "schema_yaml"),
         (PLAIN.replace("image: i", "image: {column: i, match: '('}"), "schema_yaml.image.match"),
         (PLAIN.replace("image: i", "image: {column: i, match: '(a+)+b'}"), "schema_yaml.image.match"),
         (PLAIN.replace("image: i", "image: {column: i, match: '(a)', value: '{2}'}"), "schema_yaml.image"),

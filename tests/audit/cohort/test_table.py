@@ -120,3 +120,30 @@ def test_duplicate_record_names_both_rows():
 def test_table_that_cannot_be_read_is_refused_whole(text, reason, field):
     error = refused(text)
     assert (error.reason, error.field) == (reason, field)
+
+
+def test_patient_with_rows_in_two_splits_is_an_error_with_count_and_example():
+    text = GOOD + "p1,e.png,test,F,39.9,,,,\np2,f.png,train,F,39.9,,,,\np2,g.png,validation,F,39.9,,,,\n"
+    with pytest.raises(InvalidInput) as caught:
+        read_table(text, SCHEMA)
+    assert (caught.value.reason, caught.value.field) == ("PATIENT_IN_TWO_SPLITS", "table.part")
+    assert "no patient" in caught.value.message and "found 2, the first in rows 1 and 5" in caught.value.message
+    assert "p1" not in caught.value.message
+
+
+def test_rows_that_are_left_out_or_refused_put_nobody_into_a_second_split():
+    text = GOOD + "p1,e.png,test,F,39.9,,,,\n"
+    assert len(read_table(text, SCHEMA.model_copy(update={"keep": {"part": ("test",)}})).rows) == 3
+    assert len(read_table(text.replace("e.png", ""), SCHEMA).rows) == 5
+    assert len(read_table(text, SCHEMA.model_copy(update={"split": None})).rows) == 5
+
+
+def test_mask_file_of_two_splits_is_an_error():
+    schema = SCHEMA.model_copy(update={"mask": SCHEMA.image.model_copy(update={"column": "notes"})})
+    masks = dict(zip("abcd", ("m1", "m2", "m3", "m3"), strict=True))
+    text = HEADER + "".join(f"p{name},{name}.png,train,F,1,,,,{mask}\n" for name, mask in masks.items())
+    assert len(read_table(text, schema).rows) == 4
+    with pytest.raises(InvalidInput) as caught:
+        read_table(text.replace("d.png,train", "d.png,test"), schema)
+    assert (caught.value.reason, caught.value.field) == ("MASK_IN_TWO_SPLITS", "table.part")
+    assert "no mask" in caught.value.message and "found 1, the first in rows 3 and 4" in caught.value.message
