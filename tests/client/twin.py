@@ -25,6 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from services.adapters.status import status_from_error, trailing_metadata
 from services.errors import Cancelled, Conflict, FailedPrecondition, InvalidInput, NotFound, ServiceError
 from tests.client.artifacts import demo_artifacts, demo_plan
+from tests.client.balancing import synthetic_cohort
 from tests.client.generation_twin import SYNTHETIC_METADATA, GenerationTwin, add_to_server
 
 CHUNK = 1000  # bytes per message of an artifact: small, so that streams have many messages
@@ -250,6 +251,20 @@ class Twin(
         metadata = cohort_service_pb2.CreateCohortMetadata(stage="decoding", rows_total=40, cohort=name)
         return self._start("CreateCohort", request, context, metadata, outcome)
 
+    def CreateSyntheticCohort(self, request, context):
+        self._enter("CreateSyntheticCohort", request, context)
+        if request.spec.cohort not in self.cohorts:
+            self._abort(context, NotFound("no such cohort", field="spec.cohort", reason="COHORT_NOT_FOUND"))
+        name = f"cohorts/{len(self.cohorts) + 1}"
+        images = request.spec.images
+        metadata = cohort_service_pb2.CreateSyntheticCohortMetadata(stage="sampling", images_total=images, cohort=name)
+
+        def outcome() -> cohort_pb2.Cohort:
+            self.cohorts[name] = synthetic_cohort(name, request)
+            return self.cohorts[name]
+
+        return self._start("CreateSyntheticCohort", request, context, metadata, outcome)
+
     def GetCohort(self, request, context):
         self._enter("GetCohort", request, context)
         if request.name not in self.cohorts:
@@ -408,6 +423,7 @@ def _unpacked(packed: any_pb2.Any) -> Any:
     for kind in (
         audit_service_pb2.CreateAuditMetadata,
         cohort_service_pb2.CreateCohortMetadata,
+        cohort_service_pb2.CreateSyntheticCohortMetadata,
         training_service_pb2.CreateTrainingMetadata,
         *SYNTHETIC_METADATA,
     ):

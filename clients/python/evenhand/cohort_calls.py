@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from evenhand.artifacts import read_artifact
+from evenhand.balancing import Balancing, synthetic_spec
 from evenhand.calls import Caller, Flow, new_request_id, resource_name
 from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2
 from evenhand.progress import upload_bar
@@ -70,6 +72,27 @@ class CohortCalls:
 
     def ingest(self, request: cohort_service_pb2.CreateCohortRequest) -> Flow[operations_pb2.Operation]:
         return self._caller.unary(f"{SERVICE}/CreateCohort", request, operations_pb2.Operation)
+
+    def synthesise(
+        self,
+        cohort: str,
+        model: str,
+        template: str,
+        images: int,
+        settings: Balancing,
+        *,
+        display_name: str,
+        request_id: str | None,
+    ) -> Flow[operations_pb2.Operation]:
+        request = cohort_service_pb2.CreateSyntheticCohortRequest(
+            display_name=display_name,
+            request_id=request_id or new_request_id(),
+            spec=synthetic_spec(cohort, model, template, images, settings),
+        )
+        return self._caller.unary(f"{SERVICE}/CreateSyntheticCohort", request, operations_pb2.Operation)
+
+    def artifact(self, name: str, filename: str) -> Flow[bytes]:
+        return read_artifact(self._caller, resource_name("cohorts", name), filename)
 
     def get(self, name: str) -> Flow[cohort_pb2.Cohort]:
         request = cohort_service_pb2.GetCohortRequest(name=resource_name("cohorts", name))

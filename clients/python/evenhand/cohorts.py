@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 from google.protobuf import any_pb2
 
+from evenhand.balancing import Balancing, Origin
 from evenhand.cohort.v1 import cohort_pb2
 from evenhand.cohort_calls import CohortCalls, Tables
 from evenhand.listing import Listing, api_json
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
     from evenhand.client import AsyncClient, Client
 
 
+CARD, PROVENANCE = "card.md", "provenance.parquet"
+
+
 class Cohort:
-    """An ingested cohort. Immutable: new data make a new cohort."""
+    """An ingested cohort, or a synthetic one. Immutable: new data make a new cohort."""
 
     def __init__(self, proto: cohort_pb2.Cohort) -> None:
         self.proto = proto
@@ -75,6 +81,11 @@ class Cohort:
         joined = self.proto.demographics
         return {"matched": joined.matched, "unmatched": joined.unmatched, "conflicting": joined.conflicting}
 
+    @property
+    def synthetic(self) -> Origin | None:
+        """Where the images came from, if a model made them; None for images of patients."""
+        return Origin(self.proto.synthetic) if self.proto.HasField("synthetic") else None
+
     def to_pandas(self) -> pd.DataFrame:
         """One row per attribute level: attribute, level, records, patients."""
         rows = [
@@ -91,6 +102,7 @@ class Cohort:
         return {
             "name": proto.name,
             "display_name": proto.display_name,
+            "synthetic": "" if self.synthetic is None else f"by {self.synthetic.model}",
             "patients": proto.patients,
             "records": proto.records,
             "refused": proto.refused_count,
@@ -107,11 +119,13 @@ class Cohort:
         return api_json(self.proto)
 
     def __repr__(self) -> str:
-        return f"<{self.name} {self.patients} patients, {self.records} records, {self.refused_count} refused>"
+        made = " synthetic" if self.synthetic is not None else ""
+        return f"<{self.name}{made} {self.patients} patients, {self.records} records, {self.refused_count} refused>"
 
     def _repr_html_(self) -> str:
         table: str = self.to_pandas().to_html(index=False)
-        return f"<p><b>{self.name}</b> {self.patients} patients, {self.records} records</p>{table}"
+        made = "" if self.synthetic is None else f" <b>synthetic</b>, made by {escape(self.synthetic.model)}:"
+        return f"<p><b>{self.name}</b>{made} {self.patients} patients, {self.records} records</p>{table}"
 
 
 def unpacked_cohort(packed: any_pb2.Any) -> Cohort:
@@ -179,6 +193,41 @@ class Cohorts:
         flow = self.calls.create_from_folder(folder, tables, schema, display_name, request_id)
         return Operation(self._client, self._client.run(flow), unpacked_cohort)
 
+    def synthesise(
+        self,
+        cohort: str,
+        *,
+        model: str,
+        template: str,
+        images: int,
+        display_name: str = "",
+        request_id: str | None = None,
+        **settings: Unpack[Balancing],
+    ) -> Operation[Cohort]:
+        """Make a balanced cohort of synthetic images from a real one's prompts and masks.
+
+        Args:
+            cohort: the real cohort. Its training records are drawn from unless ``split`` says otherwise.
+            model: a mask-to-image or text-to-image model.
+            template: the prompt, with attributes and labels in braces: "{sex}, {bmi} BMI, {heart_failure}".
+            images: how many to make.
+            display_name: what people will call it.
+            request_id: UUID4; a repeated one gives the first operation. The client makes one otherwise.
+            settings: attributes and labels to balance on, and more: see :class:`evenhand.balancing.Balancing`.
+        """
+        flow = self.calls.synthesise(
+            cohort, model, template, images, settings, display_name=display_name, request_id=request_id
+        )
+        return Operation(self._client, self._client.run(flow), unpacked_cohort)
+
+    def card(self, name: str) -> str:
+        """The card of a synthetic cohort, as Markdown. NotFound for a cohort of patients' images."""
+        return self._client.run(self.calls.artifact(name, CARD)).decode()
+
+    def provenance(self, name: str) -> pd.DataFrame:
+        """One row an image of a synthetic cohort: its source, prompt, seed and digests."""
+        return pd.read_parquet(io.BytesIO(self._client.run(self.calls.artifact(name, PROVENANCE))))
+
     def get(self, name: str) -> Cohort:
         """One cohort. NotFound if there is none of that name."""
         return Cohort(self._client.run(self.calls.get(name)))
@@ -221,6 +270,27 @@ class AsyncCohorts:
             shown=False,
         )
         return AsyncOperation(self._client, await self._client.run(flow), unpacked_cohort)
+
+    async def synthesise(
+        self,
+        cohort: str,
+        *,
+        model: str,
+        template: str,
+        images: int,
+        display_name: str = "",
+        request_id: str | None = None,
+        **settings: Unpack[Balancing],
+    ) -> AsyncOperation[Cohort]:
+        """Make a balanced cohort of synthetic images; see :meth:`Cohorts.synthesise`."""
+        flow = self.calls.synthesise(
+            cohort, model, template, images, settings, display_name=display_name, request_id=request_id
+        )
+        return AsyncOperation(self._client, await self._client.run(flow), unpacked_cohort)
+
+    async def card(self, name: str) -> str:
+        """The card of a synthetic cohort; see :meth:`Cohorts.card`."""
+        return (await self._client.run(self.calls.artifact(name, CARD))).decode()
 
     async def get(self, name: str) -> Cohort:
         """One cohort. NotFound if there is none of that name."""

@@ -30,6 +30,7 @@ OUTAGE_S = 120.0  # how long a wait puts up with an absent server: a restart tak
 _METADATA: tuple[tuple[type[Any], str, str], ...] = (
     (audit_service_pb2.CreateAuditMetadata, "rows", "audit"),
     (cohort_service_pb2.CreateCohortMetadata, "rows", "cohort"),
+    (cohort_service_pb2.CreateSyntheticCohortMetadata, "images", "cohort"),
     (generation_service_pb2.CreateCounterfactualMetadata, "frames", "counterfactual"),
     (generation_service_pb2.CreateGenerationMetadata, "images", "generation"),
     (training_service_pb2.CreateTrainingMetadata, "epochs", "training"),
