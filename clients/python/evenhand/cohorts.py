@@ -158,8 +158,8 @@ class Cohorts:
 
         Args:
             images: folder. The files that the table names are sent; if it names none, those that fit ``files``.
-            schema: YAML file, or a ready-made schema: "chexpert", "ucsf-pdgm", "phantom-chest", "phantom-brain",
-                "phantom-pelvis", "phantom-cardiac".
+            schema: YAML file, or a ready-made schema: "chexpert", "ucsf-pdgm", "short-axis-cine", "phantom-chest",
+                "phantom-brain", "phantom-pelvis", "phantom-cardiac".
             table: CSV with one row per record; None where the schema finds the records itself.
             demographics: CSV with one row per patient, as the schema's ``demographics`` reads it.
             files: patterns such as "*_FLAIR.nii.gz"; without any, all files fit.

@@ -108,7 +108,7 @@ def _extremes(masks: _Masks | None, cavity: int) -> tuple[int | None, int | None
     """The first frames with most and with least cavity in the whole volume. Frames without any label have no say."""
     if masks is None or not masks.of_every_frame:
         return None, None
-    volumes = [masks.volume(frame) for frame in range(masks.frames)]
+    volumes = (masks.volume(frame) for frame in range(masks.frames))
     sizes = {frame: int((labels == cavity).sum()) for frame, labels in enumerate(volumes) if (labels > 0).any()}
     if not sizes or max(sizes.values()) == 0:
         return None, None

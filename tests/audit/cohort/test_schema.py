@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
+import services.audit
 from services.adapters.decoder import Cine, MaskForm
 from services.audit.cohort.schema import READY_MADE, Cell, CohortSchema, load_schema
 from services.errors import InvalidInput
@@ -64,6 +67,14 @@ def test_what_a_row_of_a_cine_is_asked_for_follows_from_its_split():
         asked = schema.cine.to_cine((2, 6), split, schema.mask_labels)
         assert asked == Cine((0, 1, 0), 2, 6, cavity=1, slices=images, offsets=images)
         assert schema.cine.is_augmented(split) == (images > 1)
+
+
+def test_the_examples_of_the_readme_are_schemas():
+    readme = (Path(services.audit.__file__).parent / "README.md").read_text("utf-8")
+    plain, cine = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert load_schema(plain).mask_labels == ("background", "tumour")
+    patient = "patient: p\nsplit: s\nattributes: [{name: sex, column: s}]\n"
+    assert load_schema(patient + cine).cine.train.slices == 3
 
 
 def test_schema_that_names_no_labels_is_stored_as_before_there_were_any():

@@ -34,7 +34,7 @@ def create(
     context: typer.Context,
     *,
     schema: Annotated[
-        str, typer.Option(help="YAML file, or chexpert, ucsf-pdgm, phantom-{chest,brain,pelvis,cardiac}")
+        str, typer.Option(help="YAML file, or chexpert, ucsf-pdgm, short-axis-cine, phantom-{chest,brain,…}")
     ],
     images: Annotated[Path | None, typer.Option(help="Folder to send. Only files that the table names go.")] = None,
     folder: Annotated[str | None, typer.Option(help="Folder on the server instead: nothing is sent.")] = None,
