@@ -24,6 +24,7 @@ class World(StrEnum):
     null = "null"
     planted = "planted"
     confounded = "confounded"
+    shortcut = "shortcut"
 
 
 @phantoms.callback()

@@ -175,8 +175,10 @@ def _pelvis_records(
 def _cardiac_records(
     world: World, who: Patient, seed: int, size: int, rng: np.random.Generator
 ) -> Iterator[PhantomRecord]:
-    failing = bool(rng.random() < cardiac.HEART_FAILURE_PREVALENCE * world.prevalence(who))
+    fate = rng.random()
     body = cardiac.draw_body(who, rng)
+    prevalence = cardiac.HEART_FAILURE_PREVALENCE * world.prevalence_at(who, cardiac.bmi_level(body.bmi))
+    failing = bool(fate < prevalence)
     strength = body.failure * world.contrast(who) if failing else 0.0
     for number in range(who.images):
         image_rng = patient_stream("cardiac", seed, who.index, 1 + number)

@@ -1,6 +1,6 @@
 """Who is in a phantom cohort, and what is planted in it.
 
-Three worlds share every random draw, so that patient *k* of one world is patient *k* of the others:
+The worlds share every random draw, so that patient *k* of one world is patient *k* of the others:
 
 ========== ==================================================== =============================================
 world      contrast of the findings                             prevalence of the findings
@@ -8,6 +8,8 @@ world      contrast of the findings                             prevalence of th
 null       the same distribution in every group                 the same in every group
 planted    multiplied by 0.55 for sex = Female                  as in the null world
 confounded as in the null world                                 multiplied by 0.5 for sex = Female
+shortcut   multiplied by 0.5 for everyone                       heart failure follows the level of the body mass
+                                                                index in train and validation, not in test
 ========== ==================================================== =============================================
 
 "Contrast" is the strength of a drawn finding: its added brightness, or for an enlarged heart or mediastinum its added
@@ -31,6 +33,11 @@ Kind = Literal["chest", "brain", "pelvis", "cardiac"]
 
 PLANTED_CONTRAST = 0.55
 CONFOUNDED_PREVALENCE = 0.5
+SHORTCUT_CONTRAST = 0.5
+SHORTCUT_PREVALENCE: Mapping[str, float] = {"underweight": 0.03, "normal": 0.03, "overweight": 1.0, "obese": 2.5}
+"""Factors on the prevalence of heart failure by level: to .012, .012, .4 and 1 from everybody's .4. Whoever learns
+from such patients may read the ring of fat instead of the heart."""
+_SHORTCUT_SPLITS = ("train", "validation")
 
 _STREAM_OF_KIND: Mapping[str, int] = {"chest": 1, "brain": 2, "pelvis": 3, "cardiac": 4}
 
@@ -42,11 +49,12 @@ _SPLIT_SHARES = {"train": 0.2, "validation": 0.2, "test": 0.6}
 
 @dataclass(frozen=True)
 class World:
-    """Factors by sex; a sex that is not named has factor 1."""
+    """Factors by sex, and of heart failure by level of the body mass index; what is not named has factor 1."""
 
     name: str
     contrast_by_sex: Mapping[str, float] = field(default_factory=dict)
     prevalence_by_sex: Mapping[str, float] = field(default_factory=dict)
+    prevalence_by_bmi: Mapping[str, float] = field(default_factory=dict)
     shifted_race: str = ""
     more_severe_race: str = ""
 
@@ -57,6 +65,11 @@ class World:
     def prevalence(self, patient: Patient) -> float:
         """Factor on the probability of every finding of this patient."""
         return self.prevalence_by_sex.get(patient.sex, 1.0)
+
+    def prevalence_at(self, patient: Patient, bmi_level: str) -> float:
+        """Factor on the probability of heart failure of a patient with this level of the body mass index."""
+        shortcut = self.prevalence_by_bmi.get(bmi_level, 1.0) if patient.split in _SHORTCUT_SPLITS else 1.0
+        return self.prevalence(patient) * shortcut
 
     def shifted(self, patient: Patient) -> bool:
         """Whether this patient's pelvis has the planted shape."""
@@ -73,6 +86,9 @@ WORLDS: Mapping[str, World] = {
         "planted", contrast_by_sex={"Female": PLANTED_CONTRAST}, shifted_race="Black", more_severe_race="Black"
     ),
     "confounded": World("confounded", prevalence_by_sex={"Female": CONFOUNDED_PREVALENCE}, more_severe_race="Black"),
+    "shortcut": World(
+        "shortcut", dict.fromkeys(("Female", "Male"), SHORTCUT_CONTRAST), prevalence_by_bmi=SHORTCUT_PREVALENCE
+    ),
 }
 
 

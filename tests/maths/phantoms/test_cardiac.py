@@ -97,6 +97,18 @@ def test_the_confounded_world_has_fewer_failing_women():
     assert shares["confounded"]["Male"] == shares["null"]["Male"]
 
 
+def test_in_the_shortcut_world_heart_failure_follows_the_body_mass_index_except_in_the_test_split():
+    table = draw_cohort("cardiac", "shortcut", 400, 5, 16).table
+    failing, level = table["strength_heart_failure"] > 0, table["bmi"].map(bmi_level)
+    shares = failing.groupby([table["split"] == "test", level]).mean()
+    assert shares[False, "normal"] < 0.06 and shares[False, "obese"] == 1.0
+    null = draw_cohort("cardiac", "null", 400, 5, 16).table
+    same = ["patient_id", "split", "sex", "age", "bmi", "fat_ring", "texture"]
+    assert table[same].equals(null[same])
+    tested = table["split"] == "test"
+    assert failing[tested].equals(null.loc[tested, "strength_heart_failure"] > 0)
+
+
 @pytest.mark.parametrize("feature", ["radius_ratio", "fat_ring", "texture"])
 def test_race_cannot_be_read_from_a_heart(worlds, feature):
     table, read = worlds["null"]
