@@ -129,7 +129,7 @@ def read_study(path: str | Path) -> Study:
         raise InvalidInput(f"cannot read the study: {error}", field=str(path)) from error
     except yaml.YAMLError as error:
         raise InvalidInput(f"not YAML: {' '.join(str(error).split())}", field=str(path)) from error
-    _check_fields(plain, "study", required=("name", "audits"))
+    check_fields(plain, "study", required=("name", "audits"))
     if not isinstance(plain["audits"], list) or not plain["audits"]:
         raise InvalidInput("a study has a list of at least one audit", field="audits")
     audits = tuple(_audit(entry, f"audits[{index}]", path.parent) for index, entry in enumerate(plain["audits"]))
@@ -137,12 +137,12 @@ def read_study(path: str | Path) -> Study:
     for index, name in enumerate(names):
         if name in names[:index]:
             raise InvalidInput(f"a second audit is named {name!r}; names must differ", field=f"audits[{index}].name")
-    return Study(_name(plain["name"], "name"), audits)
+    return Study(study_name(plain["name"], "name"), audits)
 
 
 def _audit(plain: Any, at: str, folder: Path) -> StudyAudit:
-    _check_fields(plain, at, required=("name", "schema", "spec"), optional=("phantoms", "optional_attributes", "files"))
-    name = _name(plain["name"], f"{at}.name")
+    check_fields(plain, at, required=("name", "schema", "spec"), optional=("phantoms", "optional_attributes", "files"))
+    name = study_name(plain["name"], f"{at}.name")
     schema = plain["schema"]
     if not isinstance(schema, str) or not schema:
         raise InvalidInput("name a ready-made schema or a YAML file", field=f"{at}.schema")
@@ -151,7 +151,7 @@ def _audit(plain: Any, at: str, folder: Path) -> StudyAudit:
         name=name,
         schema=str(beside) if beside.is_file() else schema,
         spec=_spec(plain["spec"], f"{at}.spec"),
-        phantoms=_phantoms(plain["phantoms"], f"{at}.phantoms") if "phantoms" in plain else None,
+        phantoms=phantoms_of(plain["phantoms"], f"{at}.phantoms") if "phantoms" in plain else None,
         optional_attributes=_texts(plain, "optional_attributes", at, "a list of attributes, such as [race]"),
         files=_texts(plain, "files", at, "a list of patterns, such as ['*_FLAIR.nii.gz']"),
     )
@@ -170,7 +170,7 @@ def _spec(plain: Any, at: str) -> audit_pb2.AuditSpec:
     if "cohort" in plain:
         hint = "give it as a folder or as cohorts/… when the study is run"
         raise InvalidInput("a study's spec names no cohort", field=f"{at}.cohort", hint=hint)
-    _check_fields(
+    check_fields(
         plain, at, optional=[field for field in audit_pb2.AuditSpec.DESCRIPTOR.fields_by_name if field != "cohort"]
     )
     try:
@@ -179,8 +179,9 @@ def _spec(plain: Any, at: str) -> audit_pb2.AuditSpec:
         raise InvalidInput(error.message, field=at, hint=error.hint) from error
 
 
-def _phantoms(plain: Any, at: str) -> Phantoms:
-    _check_fields(plain, at, required=("kind",), optional=("patients", "seed", "world"))
+def phantoms_of(plain: Any, at: str) -> Phantoms:
+    """Phantoms as a study states them. InvalidInput names the field that is wrong."""
+    check_fields(plain, at, required=("kind",), optional=("patients", "seed", "world"))
     found = Phantoms(**plain)
     for field, least in (("patients", 1), ("seed", 0)):
         value = getattr(found, field)
@@ -189,7 +190,8 @@ def _phantoms(plain: Any, at: str) -> Phantoms:
     return found
 
 
-def _name(text: Any, at: str) -> str:
+def study_name(text: Any, at: str) -> str:
+    """A name that can be a folder and an option; InvalidInput for any other."""
     if not isinstance(text, str) or not _NAME.fullmatch(text):
         raise InvalidInput(f"a name has {_NAME_RULE}; got {text!r}", field=at)
     if text in RESERVED:
@@ -197,7 +199,8 @@ def _name(text: Any, at: str) -> str:
     return text
 
 
-def _check_fields(plain: Any, at: str, *, required: Sequence[str] = (), optional: Sequence[str] = ()) -> None:
+def check_fields(plain: Any, at: str, *, required: Sequence[str] = (), optional: Sequence[str] = ()) -> None:
+    """InvalidInput unless ``plain`` is a mapping with the required fields and no others but the optional ones."""
     allowed = [*required, *optional]
     if not isinstance(plain, Mapping):
         raise InvalidInput(f"a mapping with {', '.join(allowed)}, got {type(plain).__name__}", field=at)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from google.protobuf.json_format import MessageToDict
 
@@ -24,7 +24,7 @@ from evenhand.client import Client
 from evenhand.cohorts import Cohort
 from evenhand.errors import EvenhandError, InvalidInput, NotFound
 from evenhand.operations import Operation
-from evenhand.studies import Study, StudyAudit
+from evenhand.studies import Study
 from evenhand.study_page import study_page
 from evenhand.uploads import files_to_send, readable_text
 
@@ -35,6 +35,19 @@ TASKS = {
 }
 COHORTS = "cohorts.json"
 Follow: TypeAlias = Callable[[Mapping[str, Operation[Any]]], None]
+
+
+class Asks(Protocol):
+    """Whatever asks for a cohort of images: its option, its schema, and what is sent."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def schema(self) -> str: ...
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ Source: TypeAlias = Folder | str
 """Of a cohort: images to ingest, or "cohorts/…", which is there already."""
 
 
-def folder_of(audit: StudyAudit, images: Path, table: Path | None = None, demographics: Path | None = None) -> Folder:
+def folder_of(audit: Asks, images: Path, table: Path | None = None, demographics: Path | None = None) -> Folder:
     """The cohort in a folder: its only CSV file, and its own schema.yaml before the schema that the study names.
 
     Raises:
@@ -161,7 +174,7 @@ def _cohorts(
 ) -> dict[str, Cohort]:
     cohorts = {name: client.cohorts.get(source) for name, source in sources.items() if isinstance(source, str)}
     ingests = {
-        audit.name: _ingest(client, f"{study.name}: {audit.name}", source, out / COHORTS)
+        audit.name: ingested(client, f"{study.name}: {audit.name}", source, out / COHORTS)
         for audit in study.audits
         if isinstance(source := sources[audit.name], Folder)
     }
@@ -169,14 +182,14 @@ def _cohorts(
     return cohorts | {name: operation.result() for name, operation in ingests.items()}
 
 
-def _ingest(client: Client, title: str, source: Folder, memory: Path) -> Operation[Cohort]:
+def ingested(client: Client, title: str, source: Folder, memory: Path) -> Operation[Cohort]:
     """The ingest of these very bytes that is under way or done, or else a new one."""
     known: dict[str, str] = json.loads(memory.read_text()) if memory.is_file() else {}
     digest = source.digest()
     if digest in known:
         try:
             operation: Operation[Cohort] = client.operations.get(known[digest])
-            if not _lost(operation, client.cohorts.get):
+            if not lost(operation, client.cohorts.get):
                 return operation
         except NotFound:  # another platform's, or forgotten there
             pass
@@ -199,12 +212,12 @@ def _asked(client: Client, title: str, spec: audit_pb2.AuditSpec, digests: Mappi
         text = json.dumps([question, attempt], sort_keys=True)
         known = uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4)
         operation = client.audits.create(spec, display_name=title, request_id=str(known))
-        if not _lost(operation, client.audits.get):
+        if not lost(operation, client.audits.get):
             return operation
     raise AssertionError("an operation that has just been made is not lost")
 
 
-def _lost(operation: Operation[Any], get: Callable[[str], Any]) -> bool:
+def lost(operation: Operation[Any], get: Callable[[str], Any]) -> bool:
     """Whether it ended without what it was to make, or somebody deleted that since."""
     if operation.state == "running":
         return False

@@ -69,14 +69,29 @@ def _write(store: ObjectStore, request: Mapping[str, Any], chunks: Sequence[Mapp
         "card.json": (canonical_json(card), JSON),
         "provenance.parquet": (file.getvalue(), PARQUET),
     }
+    kept = store.put(canonical_json(manifest), media_type=JSON)
     return {
         "manifest": manifest,
-        "manifest_key": store.put(canonical_json(manifest), media_type=JSON).key,
+        "manifest_key": kept.key,
         "artifacts": [
-            {"filename": name, **asdict(store.put(data, media_type=media)), "media_type": media}
-            for name, (data, media) in files.items()
+            *(
+                {"filename": name, **asdict(store.put(data, media_type=media)), "media_type": media}
+                for name, (data, media) in files.items()
+            ),
+            {"filename": "manifest.json", **asdict(kept), "media_type": JSON},
+            *_shard_files(shards),
         ],
     }
+
+
+def _shard_files(shards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The shards as files to download: whoever trains elsewhere needs the images themselves, and they are of nobody."""
+    parts = {"pixels": ("safetensors", "application/octet-stream"), "table": ("parquet", PARQUET)}
+    return [
+        {"filename": f"shard-{shard['index']:05d}.{ending}", **shard[part], "media_type": media}
+        for shard in shards
+        for part, (ending, media) in parts.items()
+    ]
 
 
 def _tables(store: ObjectStore, refs: Sequence[Mapping[str, Any]]) -> pa.Table:

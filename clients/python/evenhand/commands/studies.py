@@ -11,6 +11,8 @@ from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 
 from evenhand.audit.v1 import audit_pb2
+from evenhand.augmentation import is_augmentation
+from evenhand.commands import augmentation
 from evenhand.commands.console import AsJson, ExitCode, connected, err, out, print_json
 from evenhand.commands.phantoms import write_phantoms
 from evenhand.errors import InvalidInput
@@ -54,8 +56,14 @@ def run(
       evenhand studies run deploy/studies/reconstruction.yaml --chest CheXpert
       --chest-table CheXpert/CheXpert-v1.0-small/valid.csv --chest-demographics "CHEXPERT DEMO.csv"
       --brain UCSF-PDGM --model chest-classifier=densenet@2
+
+      evenhand studies run deploy/studies/augmentation.yaml
     """
     path, given = _split([str(file), *context.args])
+    if is_augmentation(path):
+        _refuse_models(model)
+        augmentation.run_file(context, path, given, folder, as_json=as_json)
+        return
     study = read_study(path).with_models(_other_models(model or ()))
     _check_options(study, given)
     target = folder or Path("out") / study.name
@@ -91,6 +99,10 @@ def show(file: StudyFile, model: OtherModel = None, as_json: AsJson = False) -> 
 
     Example: evenhand studies show deploy/studies/reconstruction.yaml
     """
+    if is_augmentation(file):
+        _refuse_models(model)
+        augmentation.show_file(file, as_json=as_json)
+        return
     study = read_study(file).with_models(_other_models(model or ()))
     if as_json:
         print_json({"name": study.name, "audits": [_plain(audit) for audit in study.audits]})
@@ -104,6 +116,11 @@ def show(file: StudyFile, model: OtherModel = None, as_json: AsJson = False) -> 
             out.print(f"  {field}: {escape(value) or 'none'}", soft_wrap=True, highlight=False)
         for name, stages in pipelines.items():
             out.print(f"  {name}: {escape(' → '.join(stages))}", soft_wrap=True, highlight=False)
+
+
+def _refuse_models(given: Sequence[str] | None) -> None:
+    if given:
+        raise InvalidInput("a downstream study names its models itself: synthetic.NAME.model", field="--model")
 
 
 def _plain(audit: StudyAudit) -> dict[str, Any]:
