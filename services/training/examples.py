@@ -13,7 +13,7 @@ from services.maths.imaging.degradation import degrade
 from services.maths.phantoms import draw_records
 from services.maths.phantoms.worlds import Kind, patient_name
 from services.maths.pixels import resize_masks, to_model
-from services.training.recipes import PIXELS, Recipe
+from services.training.recipes import Recipe
 
 # Streams of training, validation and held-out patients under one recipe seed.
 TRAINING, VALIDATION, HELD_OUT = 0, 1, 2
@@ -25,7 +25,7 @@ DRAWN_AT = 128
 class Examples:
     """N examples.
 
-    ``inputs`` (N, 1, 64, 64) float32 in the model's range. ``targets`` float32: labels (N, K) with NaN for missing, an
+    ``inputs`` (N, C, 64, 64) float32 in the model's range. ``targets`` float32: labels (N, K) with NaN for missing, an
     attribute's level as one-hot (N, K), masks (N, 1, 64, 64), or undegraded images (N, 1, 64, 64). ``patients`` (N,).
     """
 
@@ -59,8 +59,9 @@ def draw_examples(
     for patient in range(patients):
         check()
         records = list(draw_records(recipe.kind, recipe.world, patient, phantom_seed(seed, role), DRAWN_AT))
-        images.append(to_model(np.stack([record.image for record in records]), PIXELS))
-        masks.append(resize_masks(np.stack([record.mask for record in records]), PIXELS.height, PIXELS.width))
+        images.append(to_model(np.stack([record.image for record in records]), recipe.pixels))
+        drawn = np.stack([record.mask for record in records])
+        masks.append(resize_masks(drawn, recipe.pixels.height, recipe.pixels.width))
         rows += [record.row for record in records]
     table = pd.DataFrame(rows)
     originals = np.concatenate(images)

@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from services.training.runs import Run, run_from_dict
+from services.training.runs import AlignmentRun, Run, run_from_dict
 from services.training.snapshots import State
 
 
@@ -36,7 +36,7 @@ class RunFolder:
     path: Path
     token: int = 0
 
-    def place_order(self, run: Run, registry: Path, version: str) -> None:
+    def place_order(self, run: Run | AlignmentRun, registry: Path, version: str) -> None:
         """Write what is to be done, unless an earlier attempt already did: the version must not change under it."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / "order.json").exists():
@@ -47,7 +47,7 @@ class RunFolder:
         if self._holder() < self.token:
             self._write("holder.json", {"token": self.token})
 
-    def order(self) -> tuple[Run, Path, str]:
+    def order(self) -> tuple[Run | AlignmentRun, Path, str]:
         """The run, the registry folder it publishes into, and the version it gets there."""
         order = self._read("order.json") or {}
         return run_from_dict(order), Path(order["registry"]), order["version"]

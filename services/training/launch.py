@@ -61,7 +61,7 @@ def fit(folder: RunFolder, settings: Settings) -> None:
         _work,
         train_loop_config={"folder": str(folder.path), "token": folder.token, "threads": settings.threads},
         scaling_config=ScalingConfig(
-            num_workers=1 if run.tuning is not None else settings.num_workers,
+            num_workers=1 if run.alone else settings.num_workers,
             use_gpu=settings.use_gpu,
             resources_per_worker={"CPU": settings.cpus_per_worker, **({"GPU": 1.0} if settings.use_gpu else {})},
         ),

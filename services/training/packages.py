@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from services.adapters.learned import FILENAME, Learned, learned_json
 from services.adapters.weights import ModelRecord
-from services.training.recipes import MODALITIES, PIXELS, Recipe
+from services.training.recipes import MODALITIES, Recipe
 
 WEIGHTS = "weights.safetensors"
 LICENCE = "Apache-2.0"
@@ -47,8 +47,8 @@ def describe(
             "task": recipe.task,
             "family": recipe.family,
             "architecture": dict(recipe.architecture),
-            "input": asdict(PIXELS),
-            "output": asdict(PIXELS) if gives_images else None,
+            "input": asdict(recipe.pixels),
+            "output": asdict(recipe.pixels) if gives_images else None,
             "modality": MODALITIES[recipe.kind],
             "degradation": dict(recipe.degradation) or None,
             "restoration": dict(recipe.restoration) or None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from services.errors import NotFound
@@ -26,6 +26,7 @@ MODALITIES: Mapping[str, str] = {
     "chest": "chest-radiograph",
     "brain": "brain-flair",
     "pelvis": "pelvis-radiograph",
+    "cardiac": "cardiac-short-axis",
 }
 
 
@@ -59,6 +60,11 @@ class Recipe:
     half: bool = False
 
     @property
+    def pixels(self) -> PixelSpec:
+        """Of its images: a heart has three channels, its frames at ED, ES and ED."""
+        return replace(PIXELS, channels=3) if self.kind == "cardiac" else PIXELS
+
+    @property
     def score(self) -> str:
         """The held-out score that a re-training is judged by."""
         return {"segmentation": "mean_dice", "reconstruction": "psnr_gain"}.get(self.task, "mean_auroc")
@@ -70,8 +76,8 @@ class Recipe:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _resnet(outputs: int) -> dict[str, int]:
-    return {"in_channels": 1, "outputs": outputs, "width": 16}
+def _resnet(outputs: int, channels: int = 1) -> dict[str, int]:
+    return {"in_channels": channels, "outputs": outputs, "width": 16}
 
 
 def _unet(width: int, *, residual: bool) -> dict[str, Any]:
@@ -204,6 +210,33 @@ _ALL = (
         patients=1000,
         epochs=8,
         world="planted",
+    ),
+    # Two that tell women's hearts from men's: one guides the tuning of a generator, the other, of another architecture
+    # and from other patients, judges what came of it.
+    Recipe(
+        "cardiac-sex-classifier",
+        "attribute-classification",
+        "cardiac",
+        "resnet18",
+        _resnet(2, channels=3),
+        ("Female", "Male"),
+        label_column="sex",
+        patients=800,
+        epochs=6,
+        half=True,
+    ),
+    Recipe(
+        "cardiac-sex-judge",
+        "attribute-classification",
+        "cardiac",
+        "vgg",
+        {"in_channels": 3, "outputs": 2, "width": 16},
+        ("Female", "Male"),
+        label_column="sex",
+        patients=800,
+        epochs=6,
+        seed=2,
+        half=True,
     ),
     Recipe(
         "tumour-type-classifier",

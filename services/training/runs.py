@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,9 +20,11 @@ from services.training.packages import describe, listed, weights_bytes, write_pa
 from services.training.recipes import Recipe, find_recipe
 from services.training.scoring import choose_thresholds, predict, score
 from services.training.snapshots import State
-from services.training.tuning import Tuning, tuning_from_dict
+from services.training.tuning import Alignment, Tuning, alignment_from_dict, tuning_from_dict
 
 SNAPSHOT = "snapshot.safetensors"
+SDAT = "sdat"
+"""The recipe of an alignment: it has no numbers of its own, the request has all of them."""
 FEWEST_OTHERS = 200
 """Fewer validation or held-out patients would make a threshold or a score a matter of luck."""
 
@@ -41,6 +43,16 @@ class Run:
     tuning: Tuning | None = None
 
     @property
+    def model(self) -> str:
+        """What its packages are called."""
+        return self.recipe.name
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is the work of one process: the rates by group of a fine-tuning are those of whole batches."""
+        return self.tuning is not None
+
+    @property
     def others(self) -> int:
         """Patients in the validation cohort, and as many again held out."""
         return max(FEWEST_OTHERS, self.patients // 4)
@@ -51,8 +63,33 @@ class Run:
         return numbers | ({} if self.tuning is None else {"tuning": self.tuning.to_dict()})
 
 
-def run_from_dict(plain: Mapping[str, Any]) -> Run:
-    """The inverse of :meth:`Run.to_dict`; other keys are left out. NotFound RECIPE_NOT_FOUND."""
+@dataclass(frozen=True)
+class AlignmentRun:
+    """A text-to-image model that goes on from itself until its images have the wanted shares of groups."""
+
+    alignment: Alignment
+    seed: int
+    alone: ClassVar[bool] = True
+
+    @property
+    def model(self) -> str:
+        """What its packages are called: a version of the base."""
+        return self.alignment.base.name
+
+    @property
+    def epochs(self) -> int:
+        """Its iterations, which progress counts."""
+        return self.alignment.batches.iterations
+
+    def to_dict(self) -> dict[str, Any]:
+        numbers = {"recipe": SDAT, "seed": self.seed, "epochs": self.epochs, "patients": 0}
+        return numbers | {"alignment": self.alignment.to_dict()}
+
+
+def run_from_dict(plain: Mapping[str, Any]) -> Run | AlignmentRun:
+    """The inverse of ``to_dict`` of both; other keys are left out. NotFound RECIPE_NOT_FOUND."""
+    if plain.get("alignment"):
+        return AlignmentRun(alignment_from_dict(plain["alignment"]), plain["seed"])
     tuning = tuning_from_dict(plain["tuning"]) if plain.get("tuning") else None
     return Run(find_recipe(plain["recipe"]), plain["seed"], plain["epochs"], plain["patients"], tuning)
 

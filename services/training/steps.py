@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import torch
 
+from services.training.alignment.work import align
 from services.training.folders import RunFolder
 from services.training.learning import Epoch, Share, train
 from services.training.mitigation.work import tune
-from services.training.runs import draw_for_training, publish
+from services.training.runs import AlignmentRun, draw_for_training, publish
 from services.training.snapshots import State
 
 
@@ -29,6 +30,9 @@ def perform(
     share = share or Share()
     leads = share.rank == 0
     run, registry, version = folder.order()
+    if isinstance(run, AlignmentRun):
+        align(folder, checkpoint=checkpoint, resume=resume, prepare=prepare)
+        return
     if run.tuning is not None:
         tune(folder, checkpoint=checkpoint, resume=resume, prepare=prepare)
         return

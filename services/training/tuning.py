@@ -1,4 +1,5 @@
-"""What a fine-tuning of a reconstruction model is asked to be, as asked and once everything that it names was found.
+"""What a fine-tuning is asked to be, as asked and once everything that it names was found: of a reconstruction model,
+so that a classifier errs alike in all groups, or of a text-to-image model, so that groups have the wanted shares.
 
 Plain values that go through the ledger and the run's folder as JSON. Names are pinned by version and digest, so that a
 run that is taken up again, days later, goes on with what it began with.
@@ -95,3 +96,87 @@ def tuning_from_dict(plain: Mapping[str, Any]) -> Tuning:
         plain["store"],
         tuple(plain["registries"]),
     )
+
+
+AdapterMethod = Literal["full", "lora"]
+AdapterPart = Literal["unet", "prompt-path"]
+ADAPTER_METHODS: tuple[AdapterMethod, ...] = get_args(AdapterMethod)
+ADAPTER_PARTS: tuple[AdapterPart, ...] = get_args(AdapterPart)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Which weights of a U-Net learn: all, or low-rank additions; everywhere, or where it meets the prompt."""
+
+    method: AdapterMethod = "full"
+    part: AdapterPart = "unet"
+    rank: int = 16
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How an alignment samples and steps. ``steps`` is a range, both ends included; guidance 0 is the model's own."""
+
+    iterations: int = 120
+    prompts: int = 4
+    images: int = 12
+    steps: tuple[int, int] = (8, 10)
+    sampler: str = "dpmpp-2m"
+    guidance: float = 0.0
+    evaluations: int = 3
+    learning_rate: float = 2e-4
+    test_images: int = 50
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The shares that the levels of an attribute are to have, by the classifier that guides, in its order of levels.
+
+    ``judge`` is another classifier, which never guides and says what came of it; as asked it may be None.
+    """
+
+    attribute: str
+    guide: Pin
+    levels: tuple[str, ...]
+    target: tuple[float, ...]
+    judge: Pin | None = None
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """An alignment of a text-to-image model (SDAT), everything found. ``joint`` aligns the attributes' crossing."""
+
+    base: Pin
+    shares: tuple[Shares, ...]
+    encoder: Pin
+    prompts: tuple[str, ...]
+    test_prompts: tuple[str, ...]
+    registries: tuple[str, ...]
+    joint: bool = False
+    threshold: float = 0.8
+    preservation: float = 8.0
+    flipped_weight: float = 0.2
+    adapter: Adapter = Adapter()
+    batches: Batches = Batches()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def alignment_from_dict(plain: Mapping[str, Any]) -> Alignment:
+    """The inverse of :meth:`Alignment.to_dict`, after JSON has made lists of tuples."""
+    batches = dict(plain["batches"])
+    told = {
+        "base": Pin(**plain["base"]),
+        "shares": tuple(_shares(one) for one in plain["shares"]),
+        "encoder": Pin(**plain["encoder"]),
+        "adapter": Adapter(**plain["adapter"]),
+        "batches": Batches(**batches | {"steps": tuple(batches["steps"])}),
+        **{key: tuple(plain[key]) for key in ("prompts", "test_prompts", "registries")},
+    }
+    return Alignment(**{**plain, **told})
+
+
+def _shares(plain: Mapping[str, Any]) -> Shares:
+    judge = Pin(**plain["judge"]) if plain["judge"] else None
+    return Shares(plain["attribute"], Pin(**plain["guide"]), tuple(plain["levels"]), tuple(plain["target"]), judge)

@@ -16,7 +16,7 @@ from services.hosting.operations import stored_response
 from services.training.folders import RunFolder
 from services.training.launch import Launch
 from services.training.packages import next_version
-from services.training.runs import Run, run_from_dict
+from services.training.runs import AlignmentRun, Run, run_from_dict
 from services.training.settings import Settings
 from services.training.trainings import KIND, TRAIN, training_body
 from services.training.wire import training_message
@@ -69,15 +69,15 @@ class Worker:
             return
         result = folder.result()
         assert result is not None  # _watch returns only with a result
-        body = training_body(operation) | {"model": f"models/{run.recipe.name}", "model_version": version, **result}
+        body = training_body(operation) | {"model": f"models/{run.model}", "model_version": version, **result}
         await asyncio.to_thread(self._ledger.put_resource, operation.resource, KIND, body)
         response = stored_response(training_message(body))
         await asyncio.to_thread(lambda: self._ledger.commit_chunk(lease, result, response=response))
         folder.remove()
 
-    def _order(self, folder: RunFolder, payload: dict[str, Any]) -> tuple[Run, str]:
+    def _order(self, folder: RunFolder, payload: dict[str, Any]) -> tuple[Run | AlignmentRun, str]:
         run = run_from_dict(payload)
-        version = next_version((self._settings.models, *self._settings.registries), run.recipe.name)
+        version = next_version((self._settings.models, *self._settings.registries), run.model)
         folder.place_order(run, self._settings.models, version)
         folder.claim()
         return run, folder.order()[2]

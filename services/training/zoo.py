@@ -26,12 +26,13 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"recipes, default all: {', '.join(names)}")
     parser.add_argument("--out", type=Path, default=ZOO, help="registry folder to write to")
     parser.add_argument("--work", type=Path, default=WORK, help="where runs keep what they resume from")
+    parser.add_argument("--device", default="cpu", help="where generators that go on from another learn, such as cuda")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the weights then do not depend on the number of cores
     console = Console(highlight=False)
     for name in arguments.names or names:
         if name in GENERATIVE_RECIPES:
-            _generative(name, arguments.out, arguments.work, console)
+            _generative(name, arguments, console)
         else:
             _supervised(name, arguments.out, arguments.work, console)
 
@@ -46,13 +47,14 @@ def _supervised(name: str, registry: Path, work: Path, console: Console) -> None
     console.print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
 
 
-def _generative(name: str, registry: Path, work: Path, console: Console) -> None:
+def _generative(name: str, arguments: argparse.Namespace, console: Console) -> None:
     fits = GENERATIVE_RECIPES[name].fits
 
     def report(part: str, step: int, loss: float) -> None:
         console.print(f"{name}: {part} {step}/{fits[part].steps}, loss {loss:.5f}")
 
-    console.print(f"{name}: {train_generative(name, registry, VERSION, work, report)}")
+    folder = train_generative(name, arguments.out, VERSION, arguments.work, report, device=arguments.device)
+    console.print(f"{name}: {folder}")
 
 
 if __name__ == "__main__":

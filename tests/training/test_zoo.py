@@ -13,7 +13,7 @@ from services.adapters.restoration import read_restoration
 from services.adapters.weights import DirectoryRegistry
 from services.maths.networks import build_network
 from services.training.examples import HELD_OUT, TRAINING, VALIDATION, Examples, draw_examples, phantom_names
-from services.training.recipes import PIXELS, RECIPES
+from services.training.recipes import RECIPES
 from services.training.runs import own_run, train_here
 from services.training.scoring import predict, score
 from services.training.zoo import ZOO
@@ -87,7 +87,7 @@ def test_the_package_is_the_one_that_the_recipe_describes(zoo, recipe):
     assert record.training["digest"] == recipe.digest
     assert (record.task, record.family, record.labels) == (recipe.task, recipe.family, recipe.labels)
     assert record.architecture == dict(recipe.architecture)
-    assert record.input.spec() == PIXELS
+    assert record.input.spec() == recipe.pixels
     assert record.degradation == (dict(recipe.degradation) or None)
     assert record.restoration == read_restoration(recipe.restoration)
     assert set(record.thresholds) == (set() if recipe.task == "reconstruction" else set(recipe.labels))

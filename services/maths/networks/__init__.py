@@ -17,6 +17,7 @@ from services.maths.networks.pointwise import Pointwise
 from services.maths.networks.resnet import ResNet18
 from services.maths.networks.restoration_unet import RestorationUNet
 from services.maths.networks.unet import UNet
+from services.maths.networks.vgg import VGG
 
 FAMILIES: Mapping[str, Callable[..., nn.Module]] = {
     "unet": UNet,
@@ -25,6 +26,7 @@ FAMILIES: Mapping[str, Callable[..., nn.Module]] = {
     "pix2pix": Pix2Pix,
     "pointwise": Pointwise,
     "restoration-unet": RestorationUNet,
+    "vgg": VGG,
 }
 
 

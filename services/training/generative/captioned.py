@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -32,19 +33,33 @@ class Captioned:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def balanced_rows(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Rows such that organs are equally likely, and within an organ every combination of attributes."""
+    def balanced_rows(
+        self, count: int, generator: torch.Generator, skew: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    ) -> torch.Tensor:
+        """Rows such that organs are equally likely, and within an organ every combination of attributes.
+
+        ``skew`` gives attributes shares of their levels; the others stay independent of them.
+        """
         weights = torch.zeros(len(self), dtype=torch.float64)
         of_kind = np.array(self.kinds)
         for kind in np.unique(of_kind):
             rows = torch.from_numpy(np.flatnonzero(of_kind == kind))
             combinations, inverse, counts = torch.unique(self.meanings[rows], return_inverse=True, return_counts=True)
             weights[rows] = 1.0 / (len(combinations) * counts[inverse].double())
+        for name, shares in skew.items():
+            level = [shares[str(some[name])] * len(shares) for some in self.attributes]
+            weights *= torch.tensor(level, dtype=torch.float64)
         return torch.multinomial(weights, count, replacement=True, generator=generator)
 
-    def captions(self, rows: torch.Tensor, rng: np.random.Generator) -> list[str]:
-        """Captions of the rows, each a paraphrase drawn by ``rng``."""
-        return [compose(self.kinds[row], self.attributes[row], rng) for row in rows.tolist()]
+    def captions(
+        self, rows: torch.Tensor, rng: np.random.Generator, unsaid: Mapping[str, float] = MappingProxyType({})
+    ) -> list[str]:
+        """Captions of the rows, each a paraphrase drawn by ``rng``; attributes are ``unsaid`` with these chances."""
+        return [compose(self.kinds[row], self._said(row, rng, unsaid), rng) for row in rows.tolist()]
+
+    def _said(self, row: int, rng: np.random.Generator, unsaid: Mapping[str, float]) -> Attributes:
+        told = self.attributes[row]
+        return {name: level for name, level in told.items() if name not in unsaid or rng.random() >= unsaid[name]}
 
 
 def captioned(pictures: Mapping[Kind, Pictures]) -> Captioned:

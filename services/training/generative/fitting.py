@@ -95,10 +95,10 @@ def _average(average: State, module: torch.nn.Module, kept: float) -> None:
 
 
 def _save(folder: Path, module: torch.nn.Module, average: State, optimizer: torch.optim.Optimizer, step: int) -> None:
-    flat = {f"module/{name}": tensor.clone().contiguous() for name, tensor in module.state_dict().items()}
-    flat |= {f"average/{name}": tensor.clone().contiguous() for name, tensor in average.items()}
+    flat = {f"module/{name}": tensor.cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    flat |= {f"average/{name}": tensor.cpu().clone().contiguous() for name, tensor in average.items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        flat |= {f"optimizer/{index}/{name}": tensor.clone().contiguous() for name, tensor in moments.items()}
+        flat |= {f"optimizer/{index}/{name}": tensor.cpu().clone().contiguous() for name, tensor in moments.items()}
     flat["step"] = torch.tensor(step)
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f"{CHECKPOINT}.draft"

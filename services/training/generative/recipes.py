@@ -21,7 +21,8 @@ class GenerativeRecipe:
 
     ``parts`` holds the architecture of each network of the package, ``fits`` how each is trained, in order.
     ``diffusion`` and ``conditions`` go into model.yaml as they are; conditions that are not
-    ``always_given`` are left out at random.
+    ``always_given`` are left out at random. ``skew`` gives attributes shares of their levels in the corpus, whatever
+    else the pictures show, and ``unsaid`` how often a caption does not name an attribute.
     """
 
     name: str
@@ -40,11 +41,14 @@ class GenerativeRecipe:
     largest_weight: float | None = None
     patients: int = 8000
     seed: int = 1
+    skew: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unsaid: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """sha256 of the recipe's canonical JSON."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """sha256 of the recipe's canonical JSON; what is usual is not named in it, so that old digests stay."""
+        told = {key: value for key, value in asdict(self).items() if key not in ("skew", "unsaid") or value}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 # What the published model was told (Khosravi et al. 2024) …
@@ -198,6 +202,30 @@ _ALL = (
         largest_weight=4.0,
         patients=2400,
         seed=7,
+    ),
+    # What a generator learns from a corpus in which three hearts in four are women's and captions seldom say so.
+    GenerativeRecipe(
+        name="cardiac-skewed-diffusion",
+        task="text-to-image",
+        kinds=("cardiac",),
+        world="null",
+        size=64,
+        channels=3,
+        parts={},
+        fits={"unet": Fit(steps=3000, batch=32, learning_rate=1e-3)},
+        diffusion={
+            "schedule": "scaled-linear",
+            "prediction": "v",
+            "zero_terminal_snr": True,
+            "clip": False,
+            "guidance_scale": 2.0,
+        },
+        base="phantom-diffusion",
+        largest_weight=4.0,
+        patients=2400,
+        seed=8,
+        skew={"sex": {"Female": 0.75, "Male": 0.25}},
+        unsaid={"sex": 0.8, "age": 0.3, "bmi": 0.3, "diagnosis": 0.3},
     ),
     GenerativeRecipe(
         name="phantom-controlnet",

@@ -47,6 +47,8 @@ class Workshop:
     version: str
     work: Path
     report: Report
+    device: str = "cpu"
+    """Where a model that goes on from another learns; those from scratch are small, and learn on a processor."""
 
     def fit(self, part: str, module: torch.nn.Module, loss: Any) -> State:
         """Train one part, from its last checkpoint if it has one."""
@@ -66,10 +68,12 @@ class Workshop:
         return captioned({kind: self.pictures(kind) for kind in self.recipe.kinds})
 
 
-def train_generative(name: str, registry: Path, version: str, work: Path, report: Report) -> Path:
+def train_generative(
+    name: str, registry: Path, version: str, work: Path, report: Report, *, device: str = "cpu"
+) -> Path:
     """Train the recipe and write its package; checkpoints lie in ``work``. Returns the package's folder."""
     recipe = find_generative_recipe(name)
-    _TRAINERS[recipe.task](Workshop(recipe, registry, version, work / name, report))
+    _TRAINERS[recipe.task](Workshop(recipe, registry, version, work / name, report, device))
     return registry / name / version
 
 
@@ -175,6 +179,9 @@ def _tokenizer(recipe: GenerativeRecipe, folder: Path) -> CLIPTokenizer:
 def _text_to_image(shop: Workshop) -> None:
     """The autoencoder, then the U-Net in its latents, conditioned on the frozen text half of the CLIP's run."""
     recipe = shop.recipe
+    if find_generative_recipe(recipe.base).task == "text-to-image":
+        _continued(shop)
+        return
     clip_recipe = find_generative_recipe(recipe.base)
     tokenizer = _tokenizer(clip_recipe, shop.work / "tokenizer")
     clip = clip_network(clip_recipe, tokenizer)
@@ -193,6 +200,39 @@ def _text_to_image(shop: Workshop) -> None:
     loss = latent_loss(unet, scalings(recipe), latents, scale, examples=examples, prompts=prompts, batch=batch)
     unet.load_state_dict(shop.fit("unet", unet, loss))
     write_pipeline(shop.registry, recipe, shop.version, tokenizer=tokenizer, text=clip.text, vae=vae.vae, unet=unet)
+
+
+def _continued(shop: Workshop) -> None:
+    """The base's U-Net goes on with another corpus; its autoencoder and its text encoder stay as they are."""
+    recipe = shop.recipe
+    registry = DirectoryRegistry([shop.registry])
+    model = load_latent_diffusion(registry.folder(registry.find(recipe.base)))
+    examples = shop.captioned()
+    unet = model.unet.requires_grad_(True).to(shop.device, memory_format=torch.channels_last)
+    loss = latent_loss(
+        unet,
+        scalings(recipe),
+        encoded(model.vae, examples.pixels),
+        float(model.vae.config.scaling_factor),
+        examples=examples,
+        prompts=Prompts(lambda said: model.text.encode(model.text.tokens(said))),
+        batch=recipe.fits["unet"].batch,
+        skew=recipe.skew,
+        unsaid=recipe.unsaid,
+    )
+    unet.load_state_dict(shop.fit("unet", unet, loss))
+    seen = {"shares": {name: dict(shares) for name, shares in recipe.skew.items()}}
+    text = model.text
+    write_pipeline(
+        shop.registry,
+        recipe,
+        shop.version,
+        tokenizer=text.tokenizer,
+        text=text.model,
+        vae=model.vae,
+        unet=unet.to("cpu"),
+        seen=seen,
+    )
 
 
 def _mask_to_image(shop: Workshop) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -43,20 +44,24 @@ def latent_loss(
     batch: int,
     controlnet: Any = None,
     rows_from: torch.Tensor | None = None,
+    skew: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    unsaid: Mapping[str, float] = MappingProxyType({}),
 ) -> Any:
     """A loss for :func:`~services.training.generative.fitting.fit`.
 
     ``latents`` (N, 2, 4, h, w) are means and spreads. With ``controlnet`` it alone learns, from the rows ``rows_from``,
-    which have masks; its hint is (N, 3, H, W) in [0, 1]: the masks at ED, ES and ED over the highest label.
+    which have masks; its hint is (N, 3, H, W) in [0, 1]: the masks at ED, ES and ED over the highest label. ``skew``
+    and ``unsaid`` are the recipe's. All is drawn on the CPU and computed where the U-Net is.
     """
+    device = next(unet.parameters()).device
 
     def loss(generator: torch.Generator) -> torch.Tensor:
         if rows_from is None:
-            rows = examples.balanced_rows(batch, generator)
+            rows = examples.balanced_rows(batch, generator, skew)
         else:
             rows = rows_from[torch.randint(len(rows_from), (batch,), generator=generator)]
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
-        captions = examples.captions(rows, rng)
+        captions = examples.captions(rows, rng, unsaid)
         empty = torch.rand(batch, generator=generator) < EMPTY_CHANCE
         states = prompts(["" if none else caption for none, caption in zip(empty.tolist(), captions, strict=True)])
         mean, spread = latents[rows].unbind(1)
@@ -64,10 +69,12 @@ def latent_loss(
         x0 = x0.contiguous(memory_format=torch.channels_last)
         t = torch.randint(scalings.schedule.steps, (batch,), generator=generator)
         eps = torch.randn(x0.shape, generator=generator)
+        x0, eps, t, states = (tensor.to(device) for tensor in (x0, eps, t, states))
         noisy = scalings.noisy(x0, eps, t)
         extra: dict[str, Any] = {}
         if controlnet is not None:
-            down, middle = controlnet(noisy, t, states, controlnet_cond=hint(examples.masks[rows]), return_dict=False)
+            shown = hint(examples.masks[rows]).to(device)
+            down, middle = controlnet(noisy, t, states, controlnet_cond=shown, return_dict=False)
             extra = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
         return scalings.loss(unet(noisy, t, states, **extra).sample, x0, eps, t).mean()
 

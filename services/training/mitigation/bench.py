@@ -20,15 +20,9 @@ from services.training.mitigation.cases import Cases, Data
 from services.training.mitigation.fitting import Fitted, Parts, Plan, fit
 from services.training.mitigation.gathering import gather
 from services.training.mitigation.judging import Judgement, judge, preference
-from services.training.mitigation.models import (
-    Predictor,
-    load_network,
-    load_predictor,
-    logits_of,
-    pinned,
-    threshold_logits,
-)
+from services.training.mitigation.models import Predictor, load_predictor, logits_of, threshold_logits
 from services.training.mitigation.terms import term_of
+from services.training.networks import load_network, pinned
 from services.training.objectives import objective_of
 from services.training.runs import Run
 from services.training.scoring import predict

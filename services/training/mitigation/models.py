@@ -10,32 +10,10 @@ from scipy.special import logit
 from torch import nn
 
 from services.adapters.weights import DirectoryRegistry, ModelRecord
-from services.errors import FailedPrecondition
-from services.maths.networks import build_network
+from services.training.networks import load_network
 from services.training.scoring import balanced_threshold
-from services.training.tuning import Pin
 
 _AT_ONCE = 64
-
-
-def pinned(models: DirectoryRegistry, pin: Pin) -> ModelRecord:
-    """The record of a pinned version. FailedPrecondition MODEL_CHANGED if it has become another since."""
-    record = models.find(pin.name, pin.version)
-    if record.digest != pin.digest:
-        raise FailedPrecondition(
-            f"{pin.name}/{pin.version} is not what it was when the training was asked for",
-            field="base",
-            reason="MODEL_CHANGED",
-        )
-    return record
-
-
-def load_network(models: DirectoryRegistry, record: ModelRecord) -> nn.Module:
-    """A record's network with its weights, in channels-last layout as in training."""
-    network = build_network(record.family, record.architecture)
-    tensors = {name: torch.from_numpy(array) for name, array in models.load_tensors(record).items()}
-    network.load_state_dict(tensors)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 
 class Predictor(nn.Module):

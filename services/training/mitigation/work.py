@@ -33,7 +33,7 @@ def tune(
 ) -> None:
     """Carry out the order in ``folder``. ``checkpoint`` is called after every epoch; raises Stopped when asked to."""
     run, registry, version = folder.order()
-    assert run.tuning is not None
+    assert isinstance(run, Run) and run.tuning is not None
     weights = run.tuning.mitigation.weights
     progress = _Progress(folder, run, len(weights))
     progress.tell("preparing", 0)

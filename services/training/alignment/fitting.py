@@ -1,0 +1,151 @@
+"""The loop of an alignment, keyed by (seed, iteration), so that a run that resumes ends in the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from services.maths.alignment import chain_gradient, equalised_effects
+from services.training.alignment.generator import Generator, States
+from services.training.alignment.objective import Judged, Objective, judge, originals
+from services.training.snapshots import State
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how. An iteration samples ``images`` of each of ``prompts`` prompts with ``steps`` steps, a number
+    drawn from the range, both ends included, and goes back through ``evaluations`` of them.
+    """
+
+    iterations: int
+    prompts: int
+    images: int
+    steps: tuple[int, int]
+    evaluations: int
+    learning_rate: float
+    ema: float
+    rows_at_once: int = 64
+
+    @property
+    def batch(self) -> int:
+        return self.prompts * self.images
+
+    def rate(self, iteration: int) -> float:
+        """Linear over the first twentieth, then constant, as published; the average settles it at the end."""
+        return self.learning_rate * min(1.0, (iteration + 1) / max(1, self.iterations // 20))
+
+
+class Fitting:
+    """The state of a run: the parameters that learn, their average and the optimiser."""
+
+    def __init__(self, generator: Generator, learning: Sequence[nn.Parameter], schedule: Schedule) -> None:
+        self.generator = generator
+        self.schedule = schedule
+        self.learning = list(learning)
+        self.average = [parameter.detach().clone() for parameter in self.learning]
+        self.optimizer = torch.optim.AdamW(
+            self.learning, lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+        self.done = 0
+
+    def run(
+        self,
+        objective: Objective,
+        prompts: Sequence[str],
+        *,
+        seed: int,
+        report: Callable[[int, Judged], None] = lambda done, judged: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """From where it stands to the end; ``report`` after each iteration may take a :meth:`snapshot`."""
+        while self.done < self.schedule.iterations:
+            check()
+            judged = self.step(objective, prompts, seed, self.done)
+            self.done += 1
+            report(self.done, judged)
+
+    def step(self, objective: Objective, prompts: Sequence[str], seed: int, iteration: int) -> Judged:
+        """One batch: sample both models from one noise, judge, and go back through some of the steps."""
+        how, generator = self.schedule, self.generator
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, iteration))))
+        draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        chosen = rng.choice(len(prompts), size=min(how.prompts, len(prompts)), replace=False)
+        batch = [prompts[row] for row in np.repeat(chosen, how.images).tolist()]
+        plan = generator.plan(int(rng.integers(how.steps[0], how.steps[1] + 1)))
+        x = torch.randn(len(batch), *generator.shape, generator=draws)
+        x = x.to(generator.device).contiguous(memory_format=torch.channels_last)
+        states = generator.states(batch)
+        with torch.no_grad():
+            drawn = generator.sample(generator.original, x, states, plan).image
+            before = originals(objective, generator.pictures(drawn))
+        run = generator.sample(generator.unet, x, states, plan)
+        judged = judge(objective, generator.pictures, run.image, before=before, prompts=batch, rng=rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        chain_gradient(
+            _output(generator, states),
+            run,
+            judged.gradient,
+            equalised_effects(plan, generator.scalings),
+            rows_at_once=how.rows_at_once,
+            evaluations=min(how.evaluations, plan.evaluations),
+            generator=draws,
+        )
+        self._update(iteration)
+        return judged
+
+    def _update(self, iteration: int) -> None:
+        """A step of the optimiser, unless a gradient is not finite: one bad batch must not end the model."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(iteration)
+        norm = torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
+        if not bool(torch.isfinite(norm)):
+            return
+        self.optimizer.step()
+        kept = min(self.schedule.ema, (1 + iteration) / (10 + iteration))
+        with torch.no_grad():
+            for average, parameter in zip(self.average, self.learning, strict=True):
+                average.lerp_(parameter, 1.0 - kept)
+
+    def use_average(self) -> None:
+        """Put the averaged weights in the place of the last ones."""
+        with torch.no_grad():
+            for average, parameter in zip(self.average, self.learning, strict=True):
+                parameter.copy_(average)
+
+    def snapshot(self) -> State:
+        """All that :meth:`restore` needs, on the CPU."""
+        state = {"done": torch.tensor(self.done)}
+        for index, (parameter, average) in enumerate(zip(self.learning, self.average, strict=True)):
+            state |= {f"parameter.{index}": _kept(parameter), f"average.{index}": _kept(average)}
+            moments = self.optimizer.state.get(parameter, {})
+            state |= {f"moment.{index}.{name}": _kept(moment) for name, moment in moments.items()}
+        return state
+
+    def restore(self, state: State) -> None:
+        self.done = int(state["done"])
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        with torch.no_grad():
+            for index, (parameter, average) in enumerate(zip(self.learning, self.average, strict=True)):
+                parameter.copy_(state[f"parameter.{index}"])
+                average.copy_(state[f"average.{index}"])
+        for name, tensor in state.items():
+            if name.startswith("moment."):
+                _, index_, moment = name.split(".")
+                moments.setdefault(int(index_), {})[moment] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _output(generator: Generator, states: States) -> Callable[..., torch.Tensor]:
+    def output(x: torch.Tensor, t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return generator.output(generator.unet, x, t, states.of(rows))
+
+    return output
+
+
+def _kept(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().clone().contiguous()

@@ -1,0 +1,146 @@
+"""What one batch should become, and the gradient that this gives its latents.
+
+Targets come from the images as they are, without gradients; the losses from the same images with one. There is one
+sampling for both, since the gradient needs no more of the chain than the final latents (services.maths.alignment).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from services.maths.alignment import (
+    alignment_loss,
+    by_attribute,
+    by_prompt,
+    crossed,
+    crossed_logits,
+    preservation_loss,
+    preservation_weights,
+    pseudo_labels,
+)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A frozen classifier of one attribute, (B, 3, H, W) in [0, 1] → (B, K) logits, and the shares to reach."""
+
+    attribute: str
+    network: nn.Module
+    target: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """All that is constant between batches. ``low`` and ``high`` are the generator's range of values.
+
+    ``encoder`` takes pictures in that range. With ``joint`` the crossing of the attributes is aligned, to the product
+    of their targets, else each attribute by itself.
+    """
+
+    guides: tuple[Guide, ...]
+    encoder: nn.Module
+    threshold: float
+    preservation: float
+    flipped_weight: float
+    joint: bool = False
+    low: float = -1.0
+    high: float = 1.0
+
+    def shown(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures as serving gives them to a classifier: in [0, 1], cut off beyond."""
+        scaled = ((pictures - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def logits(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Of each attribute."""
+        shown = self.shown(pictures)
+        return [guide.network(shown) for guide in self.guides]
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.encoder(pictures.contiguous(memory_format=torch.channels_last))
+        return found
+
+
+@dataclass(frozen=True)
+class Originals:
+    """What the frozen model drew of the same noise: ``features`` (B, F) and ``classes`` (B, A)."""
+
+    features: torch.Tensor
+    classes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch's losses, ``gradient`` of its latents, the share of sure images, and ``shares`` of each attribute."""
+
+    alignment: float
+    preservation: float
+    gradient: torch.Tensor
+    sure: float
+    shares: tuple[tuple[float, ...], ...]
+
+
+def originals(objective: Objective, pictures: torch.Tensor) -> Originals:
+    with torch.no_grad():
+        classes = [logits.argmax(1) for logits in objective.logits(pictures)]
+        return Originals(objective.features(pictures), torch.stack(classes, 1))
+
+
+def judge(
+    objective: Objective,
+    decode: Callable[[torch.Tensor], torch.Tensor],
+    latents: torch.Tensor,
+    *,
+    before: Originals,
+    prompts: Sequence[str],
+    rng: np.random.Generator,
+) -> Judged:
+    """Losses of the images that ``latents`` (B, C, h, w) decode to. ``prompts`` (B,): each is aligned by itself."""
+    latents = latents.detach().requires_grad_(True)
+    pictures = decode(latents)
+    logits = objective.logits(pictures)
+    labels, sure = _labels(objective, [each.detach() for each in logits], prompts, rng)
+    scored = [crossed_logits(logits)] if objective.joint else logits
+    aligned = sum((alignment_loss(each, labels[:, a], sure[:, a]) for a, each in enumerate(scored)), torch.zeros(()))
+    weights = _weights(objective, before, labels, sure).to(latents.device)
+    kept = preservation_loss(objective.features(pictures), before.features, weights)
+    (gradient,) = torch.autograd.grad(aligned + objective.preservation * kept, latents)
+    shares = tuple(tuple(each.softmax(1).mean(0).tolist()) for each in logits)
+    return Judged(float(aligned.detach()), float(kept.detach()), gradient, float(sure.float().mean()), shares)
+
+
+def _labels(
+    objective: Objective, logits: Sequence[torch.Tensor], prompts: Sequence[str], rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, A) int64 classes and (B, A) bool whether they are sure; one column if the attributes are crossed."""
+    found = [each.double().softmax(1).cpu().numpy() for each in logits]
+    targets = [guide.target for guide in objective.guides]
+    if objective.joint:
+        (wanted,) = crossed([[target] for target in targets])
+        q = [by_prompt(crossed(found), prompts, wanted, rng=rng)]
+    else:
+        q = by_attribute(found, prompts, targets, rng=rng)
+    pairs = [pseudo_labels(each, objective.threshold) for each in q]
+    device = logits[0].device
+    return (
+        torch.stack([torch.from_numpy(label) for label, _ in pairs], 1).to(device),
+        torch.stack([torch.from_numpy(sure) for _, sure in pairs], 1).to(device),
+    )
+
+
+def _weights(objective: Objective, before: Originals, labels: torch.Tensor, sure: torch.Tensor) -> torch.Tensor:
+    """Smaller where an image is surely to change its class: it cannot stay what it was."""
+    classes = before.classes
+    if objective.joint:
+        sizes = [len(guide.target) for guide in objective.guides]
+        number = classes[:, 0]
+        for a, size in enumerate(sizes[1:], start=1):
+            number = number * size + classes[:, a]
+        classes = number[:, None]
+    wanted = torch.where(sure, labels, classes)
+    return preservation_weights(classes, wanted, flipped_weight=objective.flipped_weight)
