@@ -66,7 +66,7 @@ def write_classifier(root: Path, *, labels: tuple[str, ...] = ("sick", "tired"),
     """An untrained ResNet-18 of width 2 for 8 × 8 images, its weights drawn from ``seed``."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        architecture = {"in_channels": 1, "outputs": len(labels), "width": 2}
+        architecture = {"in_channels": 1, "outputs": len(labels), "width": 2} | changes.pop("architecture", {})
         network = build_network("resnet18", architecture)
     tensors = {name: value.numpy() for name, value in network.state_dict().items()}
     fields = {

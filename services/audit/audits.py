@@ -170,12 +170,23 @@ def _planned_cell(plain: dict[str, Any]) -> plan_pb2.PlannedCell:
 
 
 def people(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Who is in the cohort, for the report: attributes, labels, and refused rows by reason, without any file name."""
+    """Who is in the cohort, for the report: attributes, labels, and refused rows by reason, without any file name.
+
+    Of a synthetic cohort also who drew its images, and from which cohort.
+    """
     refused = Counter(row["reason"] for row in manifest["refused"])
     return {
         "attributes": manifest["attributes"],
         "labels": manifest["labels"],
         "refused": dict(sorted(refused.items())),
+        **({"synthetic": _origin(manifest["synthetic"])} if "synthetic" in manifest else {}),
+    }
+
+
+def _origin(synthetic: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model": f"{synthetic['spec']['model']}@{synthetic['model_version']}",
+        **{key: synthetic[key] for key in ("model_digest", "source_digest", "images")},
     }
 
 

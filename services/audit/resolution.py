@@ -318,10 +318,19 @@ def _check_unique_labels(models: Sequence[ModelStage], where: str) -> None:
 def _warnings(plan: ResolvedAudit, offer: _Offer) -> list[str]:
     """What the request allows but the data or the models make doubtful, in a fixed order."""
     return [
+        *_synthetic_cohort(offer),
         *_one_class_labels(plan, offer),
         *doubtful_thresholds(plan.thresholds),
         *_untrained_degradations(plan, offer),
     ]
+
+
+def _synthetic_cohort(offer: _Offer) -> Iterable[str]:
+    if synthetic := offer.manifest.get("synthetic"):
+        yield (
+            f"the cohort is synthetic: {synthetic['spec']['model']} drew its images, so this audit says how pipelines "
+            "treat generated images, and nothing of patients"
+        )
 
 
 def _one_class_labels(plan: ResolvedAudit, offer: _Offer) -> Iterable[str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -149,6 +153,29 @@ def request(display_name: str = "balanced", request_id: str = "", **changes: Any
     return message.SerializeToString()
 
 
+class Fleet:
+    """Workers with a generator each, in processes of their own. Use as a context manager: none survives it."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.audit.studio", str(self._studio.folder)]
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        self.processes.append(process)
+        return process
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
 def make_studio(folder: Path, **changes: Any) -> Studio:
     studio = Studio(folder, changes)
     zoo = folder / "zoo"
@@ -157,6 +184,7 @@ def make_studio(folder: Path, **changes: Any) -> Studio:
         folder / "models",
         labels=("heart_failure",),
         name="heart",
+        architecture={"in_channels": 3, "outputs": 1, "width": 2},
         thresholds={"heart_failure": 0.5},
         input={"channels": 3, "height": 64, "width": 64},
         output=None,
@@ -198,3 +226,7 @@ def _record(who: int, number: int, split: str, levels: Mapping[str, str | None],
         (2.0, 2.0),
         "MR",
     )
+
+
+if __name__ == "__main__":
+    asyncio.run(Studio(Path(sys.argv[1]), {}).worker(f"process-{os.getpid()}").run())

@@ -18,11 +18,25 @@ def cohort_section(reading: Reading) -> Markup:
     return section(
         "Who was audited",
         "cohort",
+        *_origin(cohort),
         _flow(reading, cohort),
         panels(*_attribute_tables(reading, cohort)),
         *_varying(reading),
         *_label_table(reading, cohort),
     )
+
+
+def _origin(given: Mapping[str, Any]) -> Iterator[Markup]:
+    """Said before any number: nobody was audited."""
+    if synthetic := given.get("synthetic"):
+        yield element(
+            "p",
+            element("b", "Synthetic images. "),
+            f"{synthetic['model']} drew all {count(synthetic['images'])} images of this cohort from prompts and masks "
+            "of the patients that are counted here. None shows a patient. What is found holds for generated images; "
+            "shares of groups and of diagnoses were chosen, not observed.",
+            class_="notice",
+        )
 
 
 def _flow(reading: Reading, given: Mapping[str, Any]) -> Markup:

@@ -92,6 +92,8 @@ def _header(reading: Reading) -> Markup:
     report, envelope = reading.report, reading.report.get("envelope", {})
     cohort = report["cohort"]
     size = f"{cohort['patients']:,} patients, {cohort['records']:,} records"
+    if report["provenance"].get("cohort", {}).get("synthetic"):
+        size = f"synthetic: {cohort['records']:,} generated images, from masks of {cohort['patients']:,} patients"
     facts = [("Cohort", size), ("Baseline", reading.pipelines[0])]
     facts += [("Candidates", ", ".join(reading.pipelines[1:]) or "none")]
     facts += [("Groups by", "; ".join(reading.groups) or "nothing")]

@@ -104,6 +104,13 @@ def _site_report(site: Site) -> dict[str, Any]:
     ]
     if not isinstance(cohort.get("digest"), str) or not all(isinstance(count, int) for count in counts):
         raise InvalidInput(f"the report of {site.name!r} does not count its cohort", field="cohort")
+    if report["provenance"].get("cohort", {}).get("synthetic"):
+        raise InvalidInput(
+            f"the report of {site.name!r} is of synthetic images; what holds for them is not merged with reports of "
+            "patients",
+            field="cohort",
+            reason="COHORT_SYNTHETIC",
+        )
     if not isinstance(report["digest"], str) or "rows" not in report["provenance"]:
         raise InvalidInput(f"the report of {site.name!r} has no digests", field="provenance.rows")
     return report

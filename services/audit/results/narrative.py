@@ -44,9 +44,19 @@ _CELL_INTERVALS = (
 )
 
 
-def paragraphs(report: Mapping[str, Any]) -> list[str]:
-    """Paragraphs for a report that has all its rows, families and methods but this text."""
-    parts = [_data(report), _thresholds(report), _cells(report), _gaps(report), _tests(report), _changes(report)]
+def paragraphs(report: Mapping[str, Any], *, synthetic: Mapping[str, Any] | None = None) -> list[str]:
+    """Paragraphs for a report that has all its rows, families and methods but this text.
+
+    ``synthetic`` tells of the cohort's images, if a model made them: {model, ...}.
+    """
+    parts = [
+        _data(report) + _origin(synthetic),
+        _thresholds(report),
+        _cells(report),
+        _gaps(report),
+        _tests(report),
+        _changes(report),
+    ]
     return [text for text in (*parts, _verdicts(report), _computation(report)) if text]
 
 
@@ -64,6 +74,15 @@ def _data(report: Mapping[str, Any]) -> str:
         f"baseline pipeline {methods['baseline']}{against}.{read}{by} The patient is the sampling unit throughout: "
         "records of one "
         f"patient are added up before any variance is taken.{_varying(methods)}"
+    )
+
+
+def _origin(synthetic: Mapping[str, Any] | None) -> str:
+    if not synthetic:
+        return ""
+    return (
+        f" The images are synthetic: {synthetic['model']} drew them from the prompts and masks of these patients. "
+        "What is found holds for generated images; shares of groups and of diagnoses were chosen, not observed."
     )
 
 

@@ -70,7 +70,7 @@ def reduce(
         seed: of every random stream, each by its purpose; default ``provenance["seed"]``, else 0.
         software: package → version for the methods text; default what is installed.
         provenance: kept as it is, with the digests of the rows added; ``provenance["cohort"]`` gives the cohort's
-            digest, patients and records (else they are counted from the rows).
+            digest, patients and records (else they are counted from the rows), and ``synthetic`` of a synthetic one.
 
     Raises UnknownAttribute, InvalidInput and its other kinds, and what ``formats`` raises.
     """
@@ -116,7 +116,7 @@ def reduce(
         ),
     }
     report = rounded(report)
-    report["methods"]["text"] = paragraphs(report)
+    report["methods"]["text"] = paragraphs(report, synthetic=provenance.get("cohort", {}).get("synthetic"))
     report["provenance"] = {
         **provenance,
         "rows": {
