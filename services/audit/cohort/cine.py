@@ -93,13 +93,14 @@ class CineSchema(Part):
         text = phase.of(row) if isinstance(phase, Cell) else "" if phase is None else str(phase)
         if not text:
             return None
-        if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < self.counted_from:
+        whole = re.fullmatch(r"([0-9]{1,6})(\.0*)?", text)  # 3.0 is how a column with blanks is often exported
+        if whole is None or int(whole[1]) < self.counted_from:
             raise ValueError(f"the frame of ED or ES must be a whole number from {self.counted_from}, or blank")
-        return int(text) - self.counted_from
+        return int(whole[1]) - self.counted_from
 
     def to_cine(self, phases: tuple[int | None, int | None], split: str | None, mask_labels: tuple[str, ...]) -> Cine:
         """What the decoder is asked for in a row with these frames and of this split."""
-        train = self.train if self.train is not None and split in self.train.splits else None
+        train = self.train if self.is_augmented(split) else None
         return Cine(
             channels=tuple(int(phase == "es") for phase in self.frames),
             ed=phases[0],

@@ -263,6 +263,22 @@ def test_lying_header_is_refused(decoder, at, form, numbers, reason):
     assert refusal(decoder, source(bytes(data))).reason == reason
 
 
+def test_spoiled_headers_end_no_worker():
+    """Any bytes of a header, of the cine or of its mask, give images or a refusal with a reason."""
+    draw = np.random.default_rng(11)
+    good = nifti(VALUES), nifti(MASK)
+    sources = []
+    for number in range(120):
+        files = [bytearray(data) for data in good]
+        for at in draw.integers(0, 352, 3):
+            files[number % 2][at] = draw.integers(256)
+        sources.append(source(bytes(files[0]), bytes(files[1]), asked=Cine(slices=3, offsets=3)))
+    with Decoder(workers=1) as own:
+        reasons = [getattr(outcome, "error", None) for outcome in own.decode_many(sources)]
+    assert all(error is None or error.reason not in ("DECODER_CRASHED", "DECODE_TIMEOUT", "") for error in reasons)
+    assert any(reasons) and None in reasons
+
+
 def test_more_images_than_the_limits_allow_are_refused():
     with Decoder(Limits(output_bytes=VALUES.nbytes), workers=1) as small:
         assert len(small.decode(source(mask=None, asked=Cine(ed=0, es=5, slices=3)))) == 3

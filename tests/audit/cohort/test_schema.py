@@ -58,7 +58,7 @@ def test_what_a_row_of_a_cine_is_asked_for_follows_from_its_split():
     schema = load_schema(CINE.replace("CINE", "ed: E, es: 7, counted_from: 1, train: {splits: [train, extra]}"))
     assert schema.columns()["cine.ed"] == "E" and "cine.es" not in schema.columns()
     assert (schema.mask_form(), schema.plane_names()) == (MaskForm(labels=2, planes=2), ("ED", "ES"))
-    assert schema.cine.phases({"E": " 3 "}) == (2, 6)
+    assert schema.cine.phases({"E": " 3 "}) == schema.cine.phases({"E": "3.0"}) == (2, 6)
     assert schema.cine.phases({"E": ""}) == (None, 6)
     for bad in ("0", "-1", "2.5", "1e3", "nan", "12345678", "three"):
         with pytest.raises(ValueError, match="from 1"):
