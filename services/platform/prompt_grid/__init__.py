@@ -7,7 +7,7 @@ making.py       images from a platform or a folder; the noise of each
 judges.py       readers and classifiers
 labelled.py     images of known groups, on which a classifier's errors are measured
 auditing.py     all of it, prompt by prompt
-shares.py, measures.py      the report's rows
+shares.py, measures.py, others.py       the report's rows
 assembling.py, wording.py   report.json, grid.parquet and the sentences
 page.py, page_tables.py, dots.py, sheet.py      report.html and its drawings
 """

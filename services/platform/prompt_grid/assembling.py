@@ -11,6 +11,7 @@ from typing import Any
 from services.maths.canonical import canonical_json, digest
 from services.platform.prompt_grid import measures
 from services.platform.prompt_grid.auditing import AFTER, BEFORE, Grid
+from services.platform.prompt_grid.others import other_rows
 from services.platform.prompt_grid.wording import findings_of, headline, unfound
 
 SCHEMA = "1.0"
@@ -46,7 +47,7 @@ def report_of(grid: Grid) -> dict[str, Any]:
         "changes": measures.change_rows(grid),
         "flips": measures.flip_rows(grid),
         "agreement": measures.agreement_rows(grid),
-        "others": measures.other_rows(grid),
+        "others": other_rows(grid),
         "noise": _noise(grid),
         "platform_version": version("evenhand-platform"),
     }

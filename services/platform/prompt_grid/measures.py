@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import stats
 
 from services.errors import InvalidInput
@@ -24,13 +23,11 @@ from services.maths.fairness.generator_bias import (
 )
 from services.platform.evaluation.conditions import is_missing
 from services.platform.prompt_grid.auditing import AFTER, BEFORE, Grid, Judge
-from services.platform.prompt_grid.judges import ORGAN, UNSEEN, Codes, codes_of
+from services.platform.prompt_grid.judges import UNSEEN, Codes, codes_of
 from services.platform.prompt_grid.orders import Target, spelled_target
-from services.platform.prompt_grid.shares import change, share
 
 Rows = list[dict[str, Any]]
 
-AS_ASKED = "as asked for"
 _Z = float(stats.norm.ppf(0.975))
 
 
@@ -190,79 +187,6 @@ def agreement_rows(grid: Grid) -> Rows:
             stated = {"agree": found.percent_agreement, "ac1": found.value}
             rows.append({**place, **stated, "ac1_low": found.ci_low, "ac1_high": found.ci_high, "n": len(both)})
     return rows
-
-
-def other_rows(grid: Grid) -> Rows:
-    """What must not move: what prompts name is shown as asked for, and shares of what they leave open besides.
-
-    One row for each organ, attribute and level; with a baseline also the change, ``p_adjusted`` (Holm) over the table.
-    """
-    after = grid.of(AFTER)
-    before = grid.of(BEFORE) if BEFORE in grid.models else None
-    rows = [
-        {"kind": kind, "attribute": attribute, "level": level, **_other(shown, numbers, earlier)}
-        for kind, attribute, level, shown, numbers, earlier in _others(grid, after, before)
-    ]
-    if before is not None:
-        _adjust(rows)
-    return rows
-
-
-def _others(grid: Grid, after: pd.DataFrame, before: pd.DataFrame | None) -> Iterator[tuple[Any, ...]]:
-    columns = [name for name in map(str, after.columns) if name.startswith("read_")]
-    for kind in dict.fromkeys(prompt.kind for prompt in grid.prompts if prompt.kind):
-        of_kind = (after["kind"] == kind).to_numpy()
-        for column in columns:
-            attribute = column.removeprefix("read_")
-            wanted = np.array([_wanted(grid, number, attribute) for number in after["prompt_number"]], dtype=object)
-            named = np.array([value is not None for value in wanted])
-            seen, earlier = (None if side is None else side[column].to_numpy(object) for side in (after, before))
-            assert seen is not None
-            if not any(not is_missing(value) for value in seen[of_kind]):
-                continue
-            for level, chosen in _questions(seen, of_kind, named):
-                target = wanted if level == AS_ASKED else level
-                shown, then = ((None if side is None else side == target) for side in (seen, earlier))
-                assert shown is not None
-                numbers = after["prompt_number"].to_numpy()[chosen]
-                yield kind, attribute, level, shown[chosen], numbers, None if then is None else then[chosen]
-
-
-def _questions(
-    seen: npt.NDArray[Any], of_kind: npt.NDArray[np.bool_], named: npt.NDArray[np.bool_]
-) -> Iterator[tuple[str, Any]]:
-    """As asked for, over the prompts that name it; each level, over those that do not (of two levels the first)."""
-    if (of_kind & named).any():
-        yield AS_ASKED, of_kind & named
-    left = of_kind & ~named
-    if left.any():
-        levels = sorted({str(value) for value in seen[left] if not is_missing(value)})
-        for level in levels[: 1 if len(levels) == 2 else None]:
-            yield level, left
-
-
-def _wanted(grid: Grid, number: int, attribute: str) -> str | None:
-    prompt = grid.prompts[number]
-    return (prompt.kind or None) if attribute == ORGAN else prompt.named.get(attribute)
-
-
-def _other(shown: Any, numbers: Any, earlier: Any) -> dict[str, Any]:
-    found = share(shown.astype(bool), numbers)
-    assert found is not None
-    row: dict[str, Any] = asdict(found)
-    if earlier is not None:
-        moved = change(earlier.astype(bool), shown.astype(bool), numbers)
-        row |= {"before": float(earlier.astype(bool).mean()), "change": None if moved is None else asdict(moved)}
-    return row
-
-
-def _adjust(rows: Rows) -> None:
-    """Holm's adjustment over all rows that have a change."""
-    tested = [row for row in rows if row["change"] is not None]
-    running = 0.0
-    for rank, row in enumerate(sorted(tested, key=lambda row: row["change"]["p_value"])):
-        running = max(running, min(1.0, row["change"]["p_value"] * (len(tested) - rank)))
-        row["change"]["p_adjusted"] = running
 
 
 def judge_rows(grid: Grid) -> Rows:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from services.audit.report.figures.forest import mark
 from services.audit.report.figures.svg import drawing_settings
 from services.audit.report.markup import Markup, element, join
 from services.audit.report.tables import folded, quiet, section
@@ -16,7 +15,7 @@ from services.platform.evaluation.pictures import png
 from services.platform.evaluation.wording import spoken
 from services.platform.prompt_grid import page_tables as tables
 from services.platform.prompt_grid.auditing import AFTER, BEFORE, Shown
-from services.platform.prompt_grid.dots import share_dots
+from services.platform.prompt_grid.dots import key, roles_of, share_dots
 from services.platform.prompt_grid.orders import spelled_target
 from services.platform.prompt_grid.sheet import FRAMES, UNREAD_FRAME, rows_of, sheet
 from services.platform.prompt_grid.wording import NOT_ANSWERED, WHY_TWO_READINGS
@@ -90,41 +89,33 @@ def _found(report: Report) -> Markup:
 
 
 def _shares(report: Report) -> Markup:
-    words = (
-        "Each dot is one prompt: the share of its images that a judge gives to the group, as judged, with 95 % limits."
-    )
-    keys = []
-    if BEFORE in report["models"]:
-        keys = [
-            element(
-                "p",
-                *(
-                    element(
-                        "span", mark(1 + place, f"dots {place}"), f" {tables.model_title(report, role)}", class_="key"
-                    )
-                    for place, role in enumerate(report["models"])
-                ),
-                class_="keys",
-            )
-        ]
+    words = "Each mark is one prompt: the share of its images that a judge gives to the group, with 95 % limits."
     groups = range(1 if len(report["groups"]) == 2 else len(report["groups"]))
-    drawn = []
-    for place, row in enumerate(report["judges"]):
+    drawn: list[Markup] = []
+    for place, judge in enumerate(row["judge"] for row in report["judges"]):
         panels = [
-            join(
-                element("h3", f"{report['groups'][group]}, by {row['judge']}"), share_dots(report, row["judge"], group)
-            )
+            join(element("h3", f"{report['groups'][group]}, by {judge}"), share_dots(report, judge, group))
             for group in groups
         ]
-        numbers = folded(f"All prompts, by {row['judge']}", tables.prompt_table(report, row["judge"]))
-        drawn += [*panels, numbers] if not place else [folded(f"By {row['judge']}", *panels), numbers]
-    return section("Shares by prompt", "shares", quiet(words), *keys, *drawn, tables.share_table(report))
+        drawn += panels if not place else [folded(f"By {judge}", *panels)]
+        drawn.append(folded(f"All prompts, by {judge}", tables.prompt_table(report, judge)))
+    return section("Shares by prompt", "shares", quiet(words), _keys(report), *drawn, tables.share_table(report))
+
+
+def _keys(report: Report) -> Markup:
+    """Which mark is which model, where there are two."""
+    roles = roles_of(report)
+    if len(roles) < 2:
+        return Markup("")
+    named = ((key(place), f" {tables.model_title(report, role)}") for place, role in enumerate(roles))
+    return element("p", *(element("span", *pair, class_="key") for pair in named), class_="keys")
 
 
 def _bias(report: Report) -> Markup:
     notes = dict.fromkeys(f"{row['judge']}: {note}" for row in report["bias"] for note in row["notes"])
     said = [element("p", note, class_="quiet") for note in notes]
-    return section("bias(T)", "bias", quiet(WHY_TWO_READINGS), tables.reading_table(report), *said)
+    every = folded("All readings, with total variation", tables.reading_table(report))
+    return section("bias(T)", "bias", tables.bias_table(report), every, *said, element("p", WHY_TWO_READINGS))
 
 
 def _changes(report: Report) -> Markup:
@@ -140,9 +131,10 @@ def _changes(report: Report) -> Markup:
         f"{noise} Prompts are the unit of the intervals. Chance inflates a small bias more than a large one, so a "
         "reduction is understated, and the intervals are widened by the most that this can be."
     )
-    flips = [tables.flip_table(report, row) for row in report["flips"]]
+    flips = element("div", *(tables.flip_table(report, row) for row in report["flips"]), class_="side-by-side")
+    every = folded("Other readings", tables.change_table(report, others=True))
     by_prompt = folded("Changed images of each prompt", tables.flips_by_prompt(report))
-    return section("Before and after", "changes", quiet(words), tables.change_table(report), *flips, by_prompt)
+    return section("Before and after", "changes", quiet(words), tables.change_table(report), flips, every, by_prompt)
 
 
 def _images(report: Report, shown: Sequence[Shown]) -> Markup:
@@ -166,6 +158,8 @@ def _others(report: Report) -> Markup:
     if not report["others"]:
         return section("Other attributes", "others", element("p", "No reader reads these images."))
     words = "What else the readers see. Changing one attribute should leave these where they were."
+    if report["changes"]:
+        words += " Limits count prompts; p is of no change at these prompts (McNemar over pairs of images, Holm)."
     return section("Other attributes", "others", quiet(words), tables.other_table(report))
 
 
@@ -173,7 +167,8 @@ def _judges(report: Report) -> Markup:
     facts = {row["judge"]: _judge_words(row) for row in report["judges"]}
     measured = [tables.confusion_table(report, row) for row in report["judges"] if row.get("confusion")]
     agreement = [tables.agreement_table(report)] if report["agreement"] else []
-    return section("Who judged", "judges", _facts(facts), *measured, *agreement)
+    side_by_side = element("div", *measured, class_="side-by-side")
+    return section("Who judged", "judges", _facts(facts), side_by_side, *agreement)
 
 
 def _judge_words(row: Report) -> str:

@@ -7,12 +7,38 @@ from typing import Any
 
 from services.audit.report.markup import Content, Markup, element
 from services.audit.report.spelling import NOTHING, interval, number, p_value, signed
-from services.audit.report.tables import table
+from services.audit.report.tables import grouped_table, table
 from services.platform.evaluation.wording import percent, spoken
 from services.platform.prompt_grid.orders import spelled_target
-from services.platform.prompt_grid.wording import READING_WORDS, percents, points
+from services.platform.prompt_grid.wording import MAIN, READING_WORDS, percents, points, reading, shown_words
 
 Row = Mapping[str, Any]
+
+
+def bias_table(report: Row) -> Markup:
+    """The two readings, per prompt and pooled, a row for each judge, target and model."""
+    groups = [("", 3), ("To the target, per prompt", 4), ("To the target, pooled", 2), ("Eq. 4 as printed", 2)]
+    columns = ["Judge", "Target", "Model", "bias(T)", "95 %", "Noise floor", "Less noise", "bias(T)", "95 %"]
+    columns += ["Per prompt", "Pooled"]
+    rows = (
+        [
+            row["judge"],
+            spelled_target(row["target"]),
+            model_title(report, row["role"]),
+            *_reading_cells(reading(row, MAIN)),
+            *_reading_cells(reading(row, f"{MAIN}_pooled"))[:2],
+            number(reading(row, "bias_pairwise")["estimate"]),
+            number(reading(row, "bias_pairwise_pooled")["estimate"]),
+        ]
+        for row in report["bias"]
+    )
+    caption = "0 is fair; each interval is for the true value and can contain 0"
+    return grouped_table(caption, groups, columns, rows, text_columns=3)
+
+
+def _reading_cells(one: Row) -> list[str]:
+    floor, corrected = number(one["noise_floor"]), number(one["corrected"])
+    return [number(one["estimate"]), interval(one["ci_low"], one["ci_high"]), floor, corrected]
 
 
 def reading_table(report: Row) -> Markup:
@@ -91,8 +117,8 @@ def _prompt_cells(report: Row, row: Row, groups: int) -> list[Any]:
     return [*head, *shares, *(number(value) for value in row["distances"])]
 
 
-def change_table(report: Row) -> Markup:
-    """Readings and shares before and after."""
+def change_table(report: Row, *, others: bool = False) -> Markup:
+    """The main reading for each target and the shares, before and after; or the ``others`` of the readings."""
     columns = ["Judge", "Target", "Of", "Before", "After", "Change", "95 %", "Gone"]
     rows = []
     for row in report["changes"]:
@@ -100,9 +126,11 @@ def change_table(report: Row) -> Markup:
         rows += [
             [*place, READING_WORDS[one["name"]], *_changed(one, number, signed), _gone(one["reduction"])]
             for one in row["readings"]
+            if (one["name"] != MAIN) == others
         ]
-        if row["target"] == report["targets"][0]:
-            rows += [[*place, f"share of {one['group']}", *_changed(one, percent, points), ""] for one in row["shares"]]
+        if row["target"] == report["targets"][-1] and not others:
+            shares = ([f"share of {one['group']}", *_changed(one, percent, points)] for one in row["shares"])
+            rows += [[row["judge"], "", *cells, ""] for cells in shares]
     return table("After less before, paired by prompt", columns, rows, text_columns=3)
 
 
@@ -145,10 +173,20 @@ def other_table(report: Row) -> Markup:
     rows = []
     for row in report["others"]:
         limits = percents(row["low"], row["high"]) or NOTHING
-        cells = [row["kind"], spoken(row["attribute"]), row["level"], f"{row['n']:,}", percent(row["value"]), limits]
+        cells = [
+            row["kind"],
+            spoken(row["attribute"]),
+            shown_words(row),
+            f"{row['n']:,}",
+            percent(row["value"]),
+            limits,
+        ]
         rows.append([*cells, *(_moved(row) if compared else [])])
     return table(
-        "As asked for: over prompts that name it; a level: over those that do not", columns, rows, text_columns=3
+        "Where asked for: over the prompts that name it; left open: over those that do not",
+        columns,
+        rows,
+        text_columns=3,
     )
 
 

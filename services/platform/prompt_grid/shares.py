@@ -28,7 +28,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Change:
-    """After less before, with 95 % limits over prompts; ``p_value`` is of no change."""
+    """After less before, with 95 % limits over prompts, as if others had been asked for.
+
+    ``p_value`` is of no change at these very prompts: McNemar's exact test over the pairs of images.
+    """
 
     value: float
     low: float
@@ -68,10 +71,10 @@ def change(before: Bools, after: Bools, prompt: npt.NDArray[np.integer]) -> Chan
     spread = float(np.square(last - first).sum()) * prompts / (prompts - 1)
     least = (float((before != after).sum()) + 1) / len(before) ** 2
     error = float(np.sqrt(max(spread, least)))
-    degrees = prompts - 1
-    reach = float(stats.t.ppf(0.975, degrees)) * error
+    reach = float(stats.t.ppf(0.975, prompts - 1)) * error
     value = end - start
-    p_value = float(2 * stats.t.sf(abs(value) / error, degrees))
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    p_value = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     return Change(value, max(value - reach, -1.0), min(value + reach, 1.0), p_value)
 
 

@@ -118,10 +118,15 @@ def _others(report: Row) -> Iterator[str]:
         moved = row.get("change")
         if moved and moved["p_adjusted"] <= ALPHA:
             yield (
-                f"{row['kind']} {spoken(row['attribute'])}, {row['level']}: {percent(row['before'])} before, "
+                f"{row['kind']} {spoken(row['attribute'])}, {shown_words(row)}: {percent(row['before'])} before, "
                 f"{percent(row['value'])} after ({points(moved['value'])} points "
                 f"[{points(moved['low'])}, {points(moved['high'])}], {p_words(moved['p_adjusted'])}, adjusted)."
             )
+
+
+def shown_words(row: Row) -> str:
+    """What a row of the other attributes is a share of."""
+    return f"{row['level']} where asked for" if row["asked"] else f"{row['level']}, left open"
 
 
 def _changed(row: Row) -> str:
