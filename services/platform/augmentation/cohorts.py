@@ -103,7 +103,7 @@ class _Reader:
             done += 1
             self.progress("drawing patients", done, drawn["patients"])
 
-        records = phantoms.drawn_records(drawn["world"], drawn["patients"], drawn["seed"], self.size, tick)
+        records = phantoms.drawn_records(drawn["world"], drawn["patients"], drawn["seed"], self.size, on_patient=tick)
         return records, {name: list(levels) for name, levels in phantoms.LEVELS.items()}
 
     def synthetic(self, source: Mapping[str, Any]) -> Records:
@@ -111,7 +111,9 @@ class _Reader:
             drawn = source["oracle"]
             self.progress("drawing the oracle", 0, 1)
             balance = tuple(drawn.get("balance", ("sex", "bmi")))
-            records = phantoms.oracle_records(drawn["world"], drawn["images"], drawn["seed"], self.size, balance)
+            records = phantoms.oracle_records(
+                drawn["world"], drawn["images"], drawn["seed"], self.size, balance=balance
+            )
             self.progress("drawing the oracle", 1, 1)
             return records
         return self._shards(Path(source["shards"]))

@@ -21,7 +21,7 @@ from services.maths.fairness.gaps.simultaneous import max_pair_interval, standar
 from services.maths.fairness.limits import limits
 from services.maths.fairness.metrics.balanced_accuracy import balanced_accuracy
 from services.maths.fairness.metrics.classification import disaggregate_classification
-from services.maths.fairness.repeats import mean_over_repeats, named_change, named_gap, value_change
+from services.maths.fairness.repeats import NamedChange, mean_over_repeats, named_change, named_gap, value_change
 from services.platform.augmentation.orders import METRICS, Arm, Gap, Order
 from services.platform.augmentation.records import TEST, grouping
 
@@ -192,6 +192,8 @@ def _gap_row(name: str, arm: Measured, baseline: Measured, gap: Gap, threshold: 
     }
     if arm is not baseline:
         change = named_change(baseline.mean[key], arm.mean[key], better, worse)
+        row |= _of_ends(key, arm, baseline, (better, worse))
+        row["verdict"] = _verdict(change, row, falling_is_better=gap.metric == "fpr")
         before = baseline.values(key)[:, better] - baseline.values(key)[:, worse]
         row |= {
             "change": _number(change.value),
@@ -203,6 +205,32 @@ def _gap_row(name: str, arm: Measured, baseline: Measured, gap: Gap, threshold: 
             "share_high": _number(change.share_high),
         }
     return row
+
+
+def _of_ends(key: Key, arm: Measured, baseline: Measured, ends: tuple[int, int]) -> dict[str, float | None]:
+    """What either group gains itself, with limits: a gap also narrows where the better group is made worse."""
+    found: dict[str, float | None] = {}
+    for name, column in zip(("better", "worse"), ends, strict=True):
+        change = value_change(baseline.mean[key], arm.mean[key], column)
+        found |= {
+            f"{name}_change": _number(change.value),
+            f"{name}_change_low": _number(change.low),
+            f"{name}_change_high": _number(change.high),
+        }
+    return found
+
+
+def _verdict(change: NamedChange, row: Mapping[str, Any], *, falling_is_better: bool) -> str:
+    """What is shown of the gap: "wider", "unchanged" (no change is shown), or narrower and at whose cost."""
+    if change.low <= 0 <= change.high:
+        return "unchanged"
+    if change.value > 0:
+        return "wider"
+    if falling_is_better:
+        return "narrower"
+    if row["better_change_high"] < 0:
+        return "levelled down"
+    return "worse group gains" if row["worse_change_low"] > 0 else "narrower"
 
 
 def widest_rows(measured: Mapping[str, Measured], order: Order) -> Rows:

@@ -101,8 +101,14 @@ def findings(report: Mapping[str, Any]) -> list[str]:
             continue
         gone = "" if row["share_gone"] is None else f"; {row['share_gone']:.0%} of it is gone"
         moved = "narrows" if row["change"] < 0 else "widens"
-        told.append(f"{row['arm']} {moved} the {what} by {limits}{gone}.")
+        told.append(f"{row['arm']} {moved} the {what} by {limits}{gone}{_AT_WHOSE_COST.get(row['verdict'], '')}.")
     return told
+
+
+_AT_WHOSE_COST = {
+    "levelled down": ", but by levelling down: the better group loses",
+    "worse group gains": ", and the worse group gains",
+}
 
 
 def _metrics(report: Mapping[str, Any]) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from services.maths.phantoms import PhantomRecord, draw_records
 from services.maths.phantoms.cardiac import bmi_level
-from services.maths.phantoms.worlds import patient_name
+from services.maths.phantoms.worlds import draw_patient, patient_name, patient_stream
 from services.maths.pixels import PixelSpec, resize_masks, to_model
 from services.platform.augmentation.records import TEST, Records
 
@@ -20,18 +20,27 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "age": ("under 60", "60 to 70", "over 70"),
     "bmi": ("underweight", "normal", "overweight", "obese"),
 }
-_DRAWN_AT = 128
+DRAWN_AT = 128
 _MOST_TRIES = 400  # patients drawn for each one that a group still lacks
 
 
 def drawn_records(
-    world: str, patients: int, seed: int, size: int, on_patient: Callable[[], None] = lambda: None
+    world: str,
+    patients: int,
+    seed: int,
+    size: int,
+    *,
+    drawn_at: int = DRAWN_AT,
+    on_patient: Callable[[], None] = lambda: None,
 ) -> Records:
-    """All labelled records of a cardiac phantom cohort at ``size`` pixels a side, masks at ED and ES included."""
+    """All labelled records of a cardiac phantom cohort at ``size`` pixels a side, masks at ED and ES included.
+
+    They are drawn at ``drawn_at`` pixels and made smaller.
+    """
     drawn: list[tuple[str, PhantomRecord]] = []
     for patient in range(patients):
         name = patient_name("cardiac", seed, patient)
-        drawn += [(name, record) for record in draw_records("cardiac", world, patient, seed, _DRAWN_AT)]
+        drawn += [(name, record) for record in draw_records("cardiac", world, patient, seed, drawn_at)]
         on_patient()
     return as_records([pair for pair in drawn if pair[1].row[LABEL] is not None], size)
 
@@ -61,7 +70,15 @@ def levels_of(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def oracle_records(world: str, images: int, seed: int, size: int, balance: Sequence[str] = ("sex", "bmi")) -> Records:
+def oracle_records(
+    world: str,
+    images: int,
+    seed: int,
+    size: int,
+    *,
+    balance: Sequence[str] = ("sex", "bmi"),
+    drawn_at: int = DRAWN_AT,
+) -> Records:
     """``images`` phantoms of other patients with every intersection of ``balance`` and the label equally often.
 
     They are drawn from the split whose heart failure follows no shortcut, and stand for what a faultless generator
@@ -75,9 +92,7 @@ def oracle_records(world: str, images: int, seed: int, size: int, balance: Seque
         if patient > _MOST_TRIES * images:
             raise ValueError(f"the world {world} has no patients in some of the groups; balance over fewer attributes")
         name = patient_name("cardiac", seed, patient)
-        for record in draw_records("cardiac", world, patient, seed, _DRAWN_AT):
-            if record.row["split"] != TEST or record.row[LABEL] is None:
-                continue
+        for record in _tested(world, patient, seed, drawn_at):
             levels = levels_of(record.row)
             cell = (*(levels[part] for part in balance), str(record.row[LABEL]))
             if len(drawn[cell]) < wanted[cell]:
@@ -94,6 +109,15 @@ def oracle_records(world: str, images: int, seed: int, size: int, balance: Seque
         records.levels,
         records.masks,
     )
+
+
+def _tested(world: str, patient: int, seed: int, drawn_at: int) -> Iterator[PhantomRecord]:
+    """The labelled records of a patient of the test split; nothing is drawn of any other."""
+    if draw_patient("cardiac", patient, patient_stream("cardiac", seed, patient)).split != TEST:
+        return
+    for record in draw_records("cardiac", world, patient, seed, drawn_at):
+        if record.row[LABEL] is not None:
+            yield record
 
 
 def _cells(balance: Sequence[str]) -> list[tuple[str, ...]]:
