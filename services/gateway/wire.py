@@ -21,6 +21,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
+from services.gateway.generator_cards import generator_card
 from services.hosting.requests import parsed
 
 # Which application answers a service. "" means the gateway itself, from the ledger, the object store or the catalogue.
@@ -142,6 +143,7 @@ def model_message(entry: Mapping[str, Any]) -> model_pb2.Model:
         base=f"models/{entry['base']['name']}" if entry.get("base") else "",
         degradation=_degradation(entry),
         lineage=_lineage(entry),
+        generator_card=generator_card(entry),
     )
 
 
@@ -156,7 +158,7 @@ def _lineage(entry: Mapping[str, Any]) -> model_pb2.Lineage | None:
     training = entry.get("training") or {}
     if not training.get("base"):
         return None
-    term, data = training.get("mitigation") or {}, training.get("data") or {}
+    term, data = training.get("mitigation") or _aligned(training), training.get("data") or {}
     return model_pb2.Lineage(
         base=_pinned(training["base"]),
         base_digest=training["base"]["digest"],
@@ -170,6 +172,16 @@ def _lineage(entry: Mapping[str, Any]) -> model_pb2.Lineage | None:
         learned_patients=(entry.get("learned_from") or {}).get("patients", 0),
         chosen=bool((training.get("selection") or {}).get("chosen")),
     )
+
+
+def _aligned(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a mitigation for a generator that was aligned to shares of groups; its weight is on likeness."""
+    alignment = training.get("alignment") or {}
+    return {
+        "method": alignment.get("method", ""),
+        "attributes": [shares["attribute"] for shares in alignment.get("shares") or ()],
+        "lambda": alignment.get("preservation", 0.0),
+    }
 
 
 def _pinned(model: Mapping[str, Any]) -> str:

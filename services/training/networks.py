@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from services.adapters.weights import DirectoryRegistry, ModelRecord
-from services.errors import FailedPrecondition
+from services.errors import FailedPrecondition, NotFound
 from services.maths.networks import build_network
 from services.training.tuning import Pin
 
@@ -29,6 +29,18 @@ def load_network(models: DirectoryRegistry, record: ModelRecord) -> nn.Module:
     tensors = {name: torch.from_numpy(array) for name, array in models.load_tensors(record).items()}
     network.load_state_dict(tensors)
     return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+
+def pin_of(record: ModelRecord) -> Pin:
+    return Pin(record.name, record.version, record.digest)
+
+
+def find_model(registry: DirectoryRegistry, name: str, version: str, at: str) -> ModelRecord:
+    """The record of a version, the highest if none is named. NotFound MODEL_NOT_FOUND with ``at`` as its field."""
+    try:
+        return registry.find(name, version)
+    except NotFound as error:
+        raise NotFound(error.message, field=at, reason=error.reason) from error
 
 
 def load_frozen(models: DirectoryRegistry, pin: Pin) -> nn.Module:

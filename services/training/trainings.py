@@ -15,7 +15,9 @@ from services.errors import NotFound
 from services.hosting.operations import operation_proto
 from services.hosting.requests import page_size, parsed, resource_name
 from services.training import wire
+from services.training.alignment.resolution import resolve_alignment
 from services.training.mitigation.resolution import resolve
+from services.training.runs import AlignmentRun, Run
 from services.training.settings import Settings
 
 KIND = "training"
@@ -40,10 +42,7 @@ class Trainings:
         return bytes(operation_proto(operation, self._ledger).SerializeToString())
 
     def _begin(self, asked: wire.TrainingRequest) -> Operation:
-        run = asked.run
-        if asked.tuning is not None:
-            run = replace(run, tuning=resolve(asked.tuning, run, self._ledger, self._settings))
-        order = run.to_dict()
+        order = self._run(asked).to_dict()
         operation, _ = self._ledger.create_operation(
             KIND,
             f"trainings/{uuid.uuid4()}",
@@ -53,6 +52,15 @@ class Trainings:
             body_digest=asked.body_digest,
         )
         return operation
+
+    def _run(self, asked: wire.TrainingRequest) -> Run | AlignmentRun:
+        """The run with everything found that the request names."""
+        if asked.alignment is not None:
+            return resolve_alignment(asked.alignment, asked.seed, self._settings)
+        assert asked.run is not None
+        if asked.tuning is None:
+            return asked.run
+        return replace(asked.run, tuning=resolve(asked.tuning, asked.run, self._ledger, self._settings))
 
     def get(self, data: bytes) -> bytes:
         """GetTrainingRequest → Training."""
@@ -86,6 +94,7 @@ def training_body(operation: Operation) -> dict[str, Any]:
         "epochs": operation.request["epochs"],
         "create_time": created.ToJsonString(),
         **(tuning_fields(operation.request["tuning"]) if operation.request.get("tuning") else {}),
+        **(alignment_fields(operation.request["alignment"]) if operation.request.get("alignment") else {}),
     }
 
 
@@ -102,4 +111,43 @@ def tuning_fields(tuning: Mapping[str, Any]) -> dict[str, Any]:
             "predictor_version": predictor["version"],
         },
         "data": {key: source[key] for key in ("cohort", "world", "audit_cohort")},
+    }
+
+
+def alignment_fields(alignment: Mapping[str, Any]) -> dict[str, Any]:
+    """What the Training message says of an alignment, resolved."""
+    base, encoder, batches = alignment["base"], alignment["encoder"], alignment["batches"]
+    return {
+        "base": f"models/{base['name']}",
+        "base_version": base["version"],
+        "base_digest": base["digest"],
+        "alignment": {
+            "shares": [_shares_fields(one) for one in alignment["shares"]],
+            "joint": alignment["joint"],
+            "prompts": alignment["prompts"],
+            "test_prompts": alignment["test_prompts"],
+            "confidence": alignment["threshold"],
+            **{name: alignment[name] for name in ("preservation", "flipped_weight")},
+            "encoder": f"models/{encoder['name']}",
+            "encoder_version": encoder["version"],
+            **alignment["adapter"],
+            "batch_prompts": batches["prompts"],
+            "batch_images": batches["images"],
+            "least_steps": batches["steps"][0],
+            "most_steps": batches["steps"][1],
+            "guidance_scale": batches["guidance"],
+            **{name: batches[name] for name in ("sampler", "evaluations", "learning_rate", "test_images")},
+        },
+    }
+
+
+def _shares_fields(shares: Mapping[str, Any]) -> dict[str, Any]:
+    judge = shares["judge"] or {"name": "", "version": ""}
+    return {
+        "attribute": shares["attribute"],
+        "target": dict(zip(shares["levels"], shares["target"], strict=True)),
+        "classifier": f"models/{shares['guide']['name']}",
+        "classifier_version": shares["guide"]["version"],
+        "judge": f"models/{judge['name']}" if judge["name"] else "",
+        "judge_version": judge["version"],
     }

@@ -117,15 +117,15 @@ class Adapter:
 class Batches:
     """How an alignment samples and steps. ``steps`` is a range, both ends included; guidance 0 is the model's own."""
 
-    iterations: int = 120
+    iterations: int = 60
     prompts: int = 4
     images: int = 12
-    steps: tuple[int, int] = (8, 10)
+    steps: tuple[int, int] = (6, 8)
     sampler: str = "dpmpp-2m"
     guidance: float = 0.0
-    evaluations: int = 3
-    learning_rate: float = 2e-4
-    test_images: int = 50
+    evaluations: int = 2
+    learning_rate: float = 1e-4
+    test_images: int = 40
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,37 @@ class Shares:
     levels: tuple[str, ...]
     target: tuple[float, ...]
     judge: Pin | None = None
+
+
+@dataclass(frozen=True)
+class AskedShares:
+    """Shares as a request names them; versions may be empty for the highest, ``target`` for equal shares."""
+
+    attribute: str
+    target: Mapping[str, float]
+    classifier: str
+    classifier_version: str
+    judge: str
+    judge_version: str
+
+
+@dataclass(frozen=True)
+class AskedAlignment:
+    """An alignment as a request names it, by its own rules correct. No prompts mean those of the phantoms."""
+
+    base: str
+    base_version: str
+    shares: tuple[AskedShares, ...]
+    encoder: str
+    encoder_version: str
+    prompts: tuple[str, ...]
+    test_prompts: tuple[str, ...]
+    joint: bool
+    threshold: float
+    preservation: float
+    flipped_weight: float
+    adapter: Adapter
+    batches: Batches
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from google.protobuf.json_format import ParseDict
 from services.errors import InvalidInput, OutOfRange
 from services.hosting.requests import body_digest, plain_text, request_id, resource_name
 from services.maths.phantoms import WORLDS
+from services.training.alignment_request import asked_alignment
 from services.training.recipes import Recipe, find_recipe
-from services.training.runs import Run
-from services.training.tuning import DEFAULT_TEMPERATURE, METHODS, MISSING, Asked, Mitigation
+from services.training.runs import SDAT, Run
+from services.training.tuning import DEFAULT_TEMPERATURE, METHODS, MISSING, Asked, AskedAlignment, Mitigation
 
 T = TypeVar("T", bound=str)
 
@@ -28,31 +29,40 @@ MOST_ATTRIBUTES = 16
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """CreateTrainingRequest, checked and with the recipe's own numbers where it says 0.
+    """CreateTrainingRequest, checked and with the recipe's own numbers where it says 0; ``run`` or ``alignment``.
 
     ``tuning`` is a fine-tuning by the request's own rules; whether what it names exists and fits is found out later.
     """
 
-    run: Run
+    run: Run | None
+    seed: int
     request_id: str
     body_digest: str
     tuning: Asked | None = None
+    alignment: AskedAlignment | None = None
 
 
 def training_request(message: training_service_pb2.CreateTrainingRequest) -> TrainingRequest:
     """NotFound RECIPE_NOT_FOUND, OutOfRange or InvalidInput with the field."""
-    recipe = find_recipe(message.recipe)
+    aligned = message.HasField("alignment")
+    if aligned and message.recipe not in ("", SDAT):
+        raise InvalidInput(f"an alignment has the recipe {SDAT!r} or none", field="recipe", reason="TASK_MISMATCH")
     for field, most in (("epochs", MOST_EPOCHS), ("patients", MOST_PATIENTS), ("seed", LARGEST_SEED)):
         value = getattr(message, field)
         if not 0 <= value <= most:
             raise OutOfRange(f"{field} must be between 0 and {most}, got {value}", field=field)
+    known, body = request_id(message.request_id), body_digest(message)
+    if aligned:
+        return TrainingRequest(None, message.seed, known, body, alignment=asked_alignment(message))
+    recipe = find_recipe(message.recipe)
     tuning = _tuning(message, recipe)
     epochs = message.epochs or (recipe.epochs if tuning is None else max(1, recipe.epochs // 2))
     patients = message.patients or (0 if tuning is not None and tuning.cohort else recipe.patients)
     return TrainingRequest(
         run=Run(recipe, message.seed, epochs, patients),
-        request_id=request_id(message.request_id),
-        body_digest=body_digest(message),
+        seed=message.seed,
+        request_id=known,
+        body_digest=body,
         tuning=tuning,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 
+from evenhand.alignment import Alignment
 from evenhand.calls import Caller, Flow, new_request_id, resource_name
 from evenhand.errors import FailedPrecondition
 from evenhand.listing import Listing, api_json
@@ -33,7 +34,7 @@ class TrainingCalls:
         seed: int,
         epochs: int,
         patients: int,
-        tuning: FineTuning | None,
+        tuning: FineTuning | Alignment | None,
         request_id: str | None,
     ) -> Flow[operations_pb2.Operation]:
         request = training_service_pb2.CreateTrainingRequest(
@@ -154,13 +155,14 @@ class Trainings:
         seed: int = 1,
         epochs: int = 0,
         patients: int = 0,
-        tuning: FineTuning | None = None,
+        tuning: FineTuning | Alignment | None = None,
         request_id: str | None = None,
     ) -> Operation[Training]:
         """Start a recipe, such as "chest-classifier"; 0 means the recipe's own number of epochs or patients.
 
-        With ``tuning`` a reconstruction model is gone on from; patients are then the most training patients of a
-        cohort, 0 for all.
+        With ``tuning`` a model is gone on from. Of a :class:`~evenhand.tuning.FineTuning` (of a reconstruction model)
+        patients are the most training patients of a cohort, 0 for all; of an :class:`~evenhand.alignment.Alignment` (of
+        a text-to-image model) the recipe is "sdat" and epochs are its iterations.
         """
         flow = self.calls.create(
             recipe, seed=seed, epochs=epochs, patients=patients, tuning=tuning, request_id=request_id
@@ -191,7 +193,7 @@ class AsyncTrainings:
         seed: int = 1,
         epochs: int = 0,
         patients: int = 0,
-        tuning: FineTuning | None = None,
+        tuning: FineTuning | Alignment | None = None,
         request_id: str | None = None,
     ) -> AsyncOperation[Training]:
         """Start a recipe; see :meth:`Trainings.create`."""

@@ -21,7 +21,7 @@ from services.training.alignment.generator import Generator
 from services.training.alignment.objective import Objective
 from services.training.tuning import Pin, Shares
 
-STEPS = 20
+STEPS = 12
 _AT_ONCE = 50
 _FEWEST = 10
 """Images of a group without which nothing is said of their quality."""

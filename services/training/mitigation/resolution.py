@@ -24,10 +24,11 @@ from services.training.mitigation.people import (
     phantom_people,
     read_manifest,
 )
+from services.training.networks import find_model, pin_of
 from services.training.recipes import MODALITIES, PIXELS, Recipe
 from services.training.runs import Run
 from services.training.settings import Settings
-from services.training.tuning import Asked, Pin, Source, Tuning
+from services.training.tuning import Asked, Source, Tuning
 
 _ONLY_SAMPLING = ("sampler", "steps", "seed")
 """Of a record's ``restoration``: how it is asked, not what it learned."""
@@ -57,8 +58,8 @@ def resolve(asked: Asked, run: Run, ledger: Ledger, settings: Settings) -> Tunin
     found = _data(asked, run, ledger, store)
     attribute_groupings(found.people, asked.mitigation.attributes, asked.mitigation.missing)
     return Tuning(
-        _pin(base),
-        _pin(predictor),
+        pin_of(base),
+        pin_of(predictor),
         replace(asked.mitigation, labels=_labels(asked, predictor, found.labels)),
         _apart(asked, found, registry.learned_from(base), ledger, store),
         settings.store,
@@ -66,19 +67,8 @@ def resolve(asked: Asked, run: Run, ledger: Ledger, settings: Settings) -> Tunin
     )
 
 
-def _pin(record: ModelRecord) -> Pin:
-    return Pin(record.name, record.version, record.digest)
-
-
-def _find(registry: DirectoryRegistry, name: str, version: str, at: str) -> ModelRecord:
-    try:
-        return registry.find(name, version)
-    except NotFound as error:
-        raise NotFound(error.message, field=at, reason=error.reason) from error
-
-
 def _base(registry: DirectoryRegistry, asked: Asked, recipe: Recipe) -> ModelRecord:
-    base = _find(registry, asked.base, asked.base_version, "base")
+    base = find_model(registry, asked.base, asked.base_version, "base")
     if base.task != recipe.task:
         raise InvalidInput(
             f"{base.name} does {base.task}; the recipe {recipe.name} is one of {recipe.task}",
@@ -124,7 +114,7 @@ def _predictor(registry: DirectoryRegistry, asked: Asked, base: ModelRecord) -> 
     """The named classifier, or the only one that reads what the base gives."""
     at = "mitigation.predictor"
     if asked.predictor:
-        predictor = _find(registry, asked.predictor, asked.predictor_version, at)
+        predictor = find_model(registry, asked.predictor, asked.predictor_version, at)
         if not _reads(predictor, base):
             raise InvalidInput(
                 f"{predictor.name} does not classify what {base.name} gives, a {base.modality} of its size and range",

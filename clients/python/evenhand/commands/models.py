@@ -13,6 +13,7 @@ from rich.markup import escape
 from evenhand.before_after import changes_table
 from evenhand.commands import evaluate, prompt_grid
 from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_resource, print_resources
+from evenhand.generator_cards import verdicts_table
 from evenhand.resources.v1 import model_pb2
 from evenhand.summary import rich_table
 
@@ -38,12 +39,25 @@ def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
         model = client.models.get(name, audits=True)
     print_resource(model, as_json=as_json)
     if not as_json:
+        print_generator_card(model.proto)
         for audit in model.proto.audits:
             named = f" ({audit.display_name})" if audit.display_name else ""
             title = f"{audit.audit}{named}, {audit.cohort}, {audit.patients} patients"
             out.print(f"\n[bold]{escape(title)}[/bold]", soft_wrap=True, highlight=False)
             print_changes([audit])
             out.print(f"report: {audit.report}", soft_wrap=True, highlight=False)
+
+
+def print_generator_card(model: model_pb2.Model) -> None:
+    """Whom a generator draws, before and after an alignment, and what its images are for."""
+    if not model.HasField("generator_card"):
+        return
+    card = model.generator_card
+    if card.verdicts:
+        images = f"{card.verdicts[0].images} images of {card.verdicts[0].prompts} prompts, the same noise"
+        out.print(rich_table(verdicts_table(card.verdicts), f"whom it draws: {images}"))
+    out.print(f"\n[bold]intended use[/bold] {escape(card.intended_use)}", highlight=False)
+    out.print(f"[bold]notice[/bold] {escape(card.notice)}", highlight=False)
 
 
 def print_changes(audits: Sequence[model_pb2.ModelAudit]) -> None:

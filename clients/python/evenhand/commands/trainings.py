@@ -10,6 +10,7 @@ import yaml
 from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 
+from evenhand.alignment import RECIPE, AlignedShares, Alignment, read_shares
 from evenhand.audit.v1 import audit_pb2
 from evenhand.before_after import Baseline, before_after_spec, versioned
 from evenhand.client import Client
@@ -104,6 +105,88 @@ def create(
             print_resource(training, as_json=as_json)
         else:
             print_resource(operation, as_json=as_json)
+
+
+@app.command()
+def align(
+    context: typer.Context,
+    *,
+    base: Annotated[str, typer.Argument(metavar="MODEL", help="Text-to-image model to go on from, MODEL@VERSION.")],
+    targets: Annotated[
+        list[str], typer.Option("--target", help="sex:Female=0.5,Male=0.5, or sex for equal shares. Repeat.")
+    ],
+    classifiers: Annotated[
+        list[str], typer.Option("--classifier", help="Guides, one for each --target in order, MODEL@VERSION. Repeat.")
+    ],
+    judges: Annotated[
+        list[str] | None, typer.Option("--judge", help="Never guides, and says what came of it. Repeat, in order.")
+    ] = None,
+    joint: Annotated[bool, typer.Option("--joint", help="Align the crossing of the attributes.")] = False,
+    prompts: Annotated[Path | None, typer.Option(help="To tune on, one a line; else the phantoms' 100.")] = None,
+    test_prompts: Annotated[Path | None, typer.Option(help="To judge on, one a line; else the phantoms' 20.")] = None,
+    iterations: Annotated[int, typer.Option(min=0, help="Batches; 0: the server's default.")] = 0,
+    confidence: Annotated[float, typer.Option(help="τ: less sure targets are left out; 0: 0.8.")] = 0.0,
+    preservation: Annotated[float | None, typer.Option(help="Weight of staying alike; default 8.")] = None,
+    method: Annotated[str, typer.Option(help="full, or lora.")] = "full",
+    part: Annotated[str, typer.Option(help="unet, or prompt-path: where it meets the prompt.")] = "unet",
+    learning_rate: Annotated[float, typer.Option(help="0: the method's default.")] = 0.0,
+    guidance_scale: Annotated[float, typer.Option(help="0: the model's own.")] = 0.0,
+    batch_images: Annotated[int, typer.Option(min=0, help="Of each prompt in a batch; 0: 12.")] = 0,
+    test_images: Annotated[int, typer.Option(min=0, help="Of each test prompt, before and after; 0: 40.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seeds noise, prompts and targets.")] = 1,
+    watch: Watch = False,
+    request_id: RequestId = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune a generator until its images have wanted shares of groups.
+
+    Images of one prompt are aligned with one another, so that each prompt
+    gets the shares and not only all of them together; what else they show
+    is kept near to what the model drew before. The new version says what
+    its images' shares were before and after, by the classifier that guided
+    and by the judge. Look at it with: evenhand models prompt-grid.
+
+    Example: evenhand trainings align cardiac-skewed-diffusion@1 --target sex:Female=0.5,Male=0.5 \\
+    --classifier cardiac-sex-classifier --judge cardiac-sex-judge --watch
+    """
+    if len(classifiers) != len(targets) or len(judges or classifiers) != len(targets):
+        raise typer.BadParameter("give one --classifier for each --target, and as many --judge or none")
+    settings = {
+        "confidence": confidence,
+        "preservation": preservation,
+        "method": method,
+        "part": part,
+        "learning_rate": learning_rate,
+        "guidance_scale": guidance_scale,
+        "batch_images": batch_images,
+        "test_images": test_images,
+    }
+    alignment = Alignment(
+        base=base,
+        shares=[
+            AlignedShares(*read_shares(text)[:1], classifier, read_shares(text)[1], judge)
+            for text, classifier, judge in zip(targets, classifiers, judges or [""] * len(targets), strict=True)
+        ],
+        joint=joint,
+        prompts=_lines(prompts),
+        test_prompts=_lines(test_prompts),
+        settings={name: value for name, value in settings.items() if value is not None},
+    )
+    with connected(context) as client:
+        operation = client.trainings.create(
+            RECIPE, seed=seed, epochs=iterations, tuning=alignment, request_id=request_id
+        )
+        if watch:
+            training = follow(operation, resume=f"evenhand operations wait {operation.name}")
+            print_resource(training, as_json=as_json)
+        else:
+            print_resource(operation, as_json=as_json)
+
+
+def _lines(path: Path | None) -> list[str]:
+    """The lines of a file that say something."""
+    text = path.read_text("utf-8") if path is not None else ""
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 @app.command("list")

@@ -35,7 +35,7 @@ TASK_SUPER_RESOLUTION: Task
 TASK_IMAGE_EMBEDDING: Task
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores", "conditions", "factor", "mask_labels", "mask_phases", "prediction", "samplers", "guidable", "prompt_tokens", "base", "default_guidance_scale", "default_steps", "degradation", "lineage", "audits")
+    __slots__ = ("name", "version", "task", "family", "input", "output", "labels", "thresholds", "digest", "licence", "training_digest", "backend", "scores", "conditions", "factor", "mask_labels", "mask_phases", "prediction", "samplers", "guidable", "prompt_tokens", "base", "default_guidance_scale", "default_steps", "degradation", "lineage", "audits", "generator_card")
     class ThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class Model(_message.Message):
     DEGRADATION_FIELD_NUMBER: _ClassVar[int]
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     AUDITS_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_CARD_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     task: Task
@@ -104,7 +105,8 @@ class Model(_message.Message):
     degradation: _audit_pb2.Degradation
     lineage: Lineage
     audits: _containers.RepeatedCompositeFieldContainer[ModelAudit]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., factor: _Optional[int] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_phases: _Optional[_Iterable[str]] = ..., prediction: _Optional[str] = ..., samplers: _Optional[_Iterable[str]] = ..., guidable: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., base: _Optional[str] = ..., default_guidance_scale: _Optional[float] = ..., default_steps: _Optional[int] = ..., degradation: _Optional[_Union[_audit_pb2.Degradation, _Mapping]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., audits: _Optional[_Iterable[_Union[ModelAudit, _Mapping]]] = ...) -> None: ...
+    generator_card: GeneratorCard
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., family: _Optional[str] = ..., input: _Optional[_Union[PixelSpec, _Mapping]] = ..., output: _Optional[_Union[PixelSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., digest: _Optional[str] = ..., licence: _Optional[str] = ..., training_digest: _Optional[str] = ..., backend: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., factor: _Optional[int] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_phases: _Optional[_Iterable[str]] = ..., prediction: _Optional[str] = ..., samplers: _Optional[_Iterable[str]] = ..., guidable: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., base: _Optional[str] = ..., default_guidance_scale: _Optional[float] = ..., default_steps: _Optional[int] = ..., degradation: _Optional[_Union[_audit_pb2.Degradation, _Mapping]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., audits: _Optional[_Iterable[_Union[ModelAudit, _Mapping]]] = ..., generator_card: _Optional[_Union[GeneratorCard, _Mapping]] = ...) -> None: ...
 
 class Lineage(_message.Message):
     __slots__ = ("base", "base_digest", "method", "attributes", "weight", "predictor", "cohort", "world", "data_digest", "learned_patients", "chosen")
@@ -205,3 +207,79 @@ class PixelSpec(_message.Message):
     low: float
     high: float
     def __init__(self, channels: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+
+class GeneratorCard(_message.Message):
+    __slots__ = ("verdicts", "intended_use", "notice")
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    INTENDED_USE_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
+    verdicts: _containers.RepeatedCompositeFieldContainer[BiasVerdict]
+    intended_use: str
+    notice: str
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[BiasVerdict, _Mapping]]] = ..., intended_use: _Optional[str] = ..., notice: _Optional[str] = ...) -> None: ...
+
+class BiasVerdict(_message.Message):
+    __slots__ = ("attribute", "classifier", "guided", "target", "before", "after", "bias_before", "bias_after", "kid", "prompts", "images")
+    class TargetEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class BeforeEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class AfterEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class KidEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
+    GUIDED_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    BIAS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BIAS_AFTER_FIELD_NUMBER: _ClassVar[int]
+    KID_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    attribute: str
+    classifier: str
+    guided: bool
+    target: _containers.ScalarMap[str, float]
+    before: _containers.ScalarMap[str, float]
+    after: _containers.ScalarMap[str, float]
+    bias_before: Bias
+    bias_after: Bias
+    kid: _containers.ScalarMap[str, float]
+    prompts: int
+    images: int
+    def __init__(self, attribute: _Optional[str] = ..., classifier: _Optional[str] = ..., guided: _Optional[bool] = ..., target: _Optional[_Mapping[str, float]] = ..., before: _Optional[_Mapping[str, float]] = ..., after: _Optional[_Mapping[str, float]] = ..., bias_before: _Optional[_Union[Bias, _Mapping]] = ..., bias_after: _Optional[_Union[Bias, _Mapping]] = ..., kid: _Optional[_Mapping[str, float]] = ..., prompts: _Optional[int] = ..., images: _Optional[int] = ...) -> None: ...
+
+class Bias(_message.Message):
+    __slots__ = ("estimate", "noise_floor", "ci_low", "ci_high")
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FLOOR_FIELD_NUMBER: _ClassVar[int]
+    CI_LOW_FIELD_NUMBER: _ClassVar[int]
+    CI_HIGH_FIELD_NUMBER: _ClassVar[int]
+    estimate: float
+    noise_floor: float
+    ci_low: float
+    ci_high: float
+    def __init__(self, estimate: _Optional[float] = ..., noise_floor: _Optional[float] = ..., ci_low: _Optional[float] = ..., ci_high: _Optional[float] = ...) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#evenhand/training/v1/training.proto\x12\x14\x65venhand.training.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x04\n\x08Training\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x03\x12\x0e\n\x06\x65pochs\x18\x05 \x01(\x05\x12\r\n\x05model\x18\x06 \x01(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12:\n\x06scores\x18\x08 \x03(\x0b\x32*.evenhand.training.v1.Training.ScoresEntry\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x62\x61se\x18\n \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x0b \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x0c \x01(\t\x12\x34\n\nmitigation\x18\r \x01(\x0b\x32 .evenhand.training.v1.Mitigation\x12.\n\x04\x64\x61ta\x18\x0e \x01(\x0b\x32 .evenhand.training.v1.TuningData\x12\x34\n\x08versions\x18\x0f \x03(\x0b\x32\".evenhand.training.v1.TunedVersion\x12\x13\n\x0b\x64\x61ta_digest\x18\x10 \x01(\t\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xc0\x01\n\nMitigation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x12\n\nattributes\x18\x02 \x03(\t\x12\x0f\n\x07weights\x18\x03 \x03(\x01\x12\x13\n\x0btemperature\x18\x04 \x01(\x01\x12\x19\n\x11label_conditional\x18\x05 \x01(\x08\x12\x0f\n\x07missing\x18\x06 \x01(\t\x12\x11\n\tpredictor\x18\x07 \x01(\t\x12\x19\n\x11predictor_version\x18\x08 \x01(\t\x12\x0e\n\x06labels\x18\t \x03(\t\"A\n\nTuningData\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05world\x18\x02 \x01(\t\x12\x14\n\x0c\x61udit_cohort\x18\x03 \x01(\t\"\xe1\x02\n\x0cTunedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x0e\n\x06\x63hosen\x18\x04 \x01(\x08\x12\x13\n\x0b\x65pochs_kept\x18\x05 \x01(\x05\x12S\n\x11validation_scores\x18\x06 \x03(\x0b\x32\x38.evenhand.training.v1.TunedVersion.ValidationScoresEntry\x12>\n\x06scores\x18\x07 \x03(\x0b\x32..evenhand.training.v1.TunedVersion.ScoresEntry\x1a\x37\n\x15ValidationScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#evenhand/training/v1/training.proto\x12\x14\x65venhand.training.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x04\n\x08Training\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x03\x12\x0e\n\x06\x65pochs\x18\x05 \x01(\x05\x12\r\n\x05model\x18\x06 \x01(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12:\n\x06scores\x18\x08 \x03(\x0b\x32*.evenhand.training.v1.Training.ScoresEntry\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x62\x61se\x18\n \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x0b \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x0c \x01(\t\x12\x34\n\nmitigation\x18\r \x01(\x0b\x32 .evenhand.training.v1.Mitigation\x12.\n\x04\x64\x61ta\x18\x0e \x01(\x0b\x32 .evenhand.training.v1.TuningData\x12\x34\n\x08versions\x18\x0f \x03(\x0b\x32\".evenhand.training.v1.TunedVersion\x12\x13\n\x0b\x64\x61ta_digest\x18\x10 \x01(\t\x12\x32\n\talignment\x18\x11 \x01(\x0b\x32\x1f.evenhand.training.v1.Alignment\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xfc\x03\n\tAlignment\x12\x33\n\x06shares\x18\x01 \x03(\x0b\x32#.evenhand.training.v1.AlignedShares\x12\r\n\x05joint\x18\x02 \x01(\x08\x12\x0f\n\x07prompts\x18\x03 \x03(\t\x12\x14\n\x0ctest_prompts\x18\x04 \x03(\t\x12\x12\n\nconfidence\x18\x05 \x01(\x01\x12\x19\n\x0cpreservation\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0e\x66lipped_weight\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x65ncoder\x18\x08 \x01(\t\x12\x17\n\x0f\x65ncoder_version\x18\t \x01(\t\x12\x0e\n\x06method\x18\n \x01(\t\x12\x0c\n\x04part\x18\x0b \x01(\t\x12\x0c\n\x04rank\x18\x0c \x01(\x05\x12\x15\n\rbatch_prompts\x18\r \x01(\x05\x12\x14\n\x0c\x62\x61tch_images\x18\x0e \x01(\x05\x12\x13\n\x0bleast_steps\x18\x0f \x01(\x05\x12\x12\n\nmost_steps\x18\x10 \x01(\x05\x12\x0f\n\x07sampler\x18\x11 \x01(\t\x12\x16\n\x0eguidance_scale\x18\x12 \x01(\x01\x12\x13\n\x0b\x65valuations\x18\x13 \x01(\x05\x12\x15\n\rlearning_rate\x18\x14 \x01(\x01\x12\x13\n\x0btest_images\x18\x15 \x01(\x05\x42\x0f\n\r_preservationB\x11\n\x0f_flipped_weight\"\xe8\x01\n\rAlignedShares\x12\x11\n\tattribute\x18\x01 \x01(\t\x12?\n\x06target\x18\x02 \x03(\x0b\x32/.evenhand.training.v1.AlignedShares.TargetEntry\x12\x12\n\nclassifier\x18\x03 \x01(\t\x12\x1a\n\x12\x63lassifier_version\x18\x04 \x01(\t\x12\r\n\x05judge\x18\x05 \x01(\t\x12\x15\n\rjudge_version\x18\x06 \x01(\t\x1a-\n\x0bTargetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xc0\x01\n\nMitigation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x12\n\nattributes\x18\x02 \x03(\t\x12\x0f\n\x07weights\x18\x03 \x03(\x01\x12\x13\n\x0btemperature\x18\x04 \x01(\x01\x12\x19\n\x11label_conditional\x18\x05 \x01(\x08\x12\x0f\n\x07missing\x18\x06 \x01(\t\x12\x11\n\tpredictor\x18\x07 \x01(\t\x12\x19\n\x11predictor_version\x18\x08 \x01(\t\x12\x0e\n\x06labels\x18\t \x03(\t\"A\n\nTuningData\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05world\x18\x02 \x01(\t\x12\x14\n\x0c\x61udit_cohort\x18\x03 \x01(\t\"\xe1\x02\n\x0cTunedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x0e\n\x06\x63hosen\x18\x04 \x01(\x08\x12\x13\n\x0b\x65pochs_kept\x18\x05 \x01(\x05\x12S\n\x11validation_scores\x18\x06 \x03(\x0b\x32\x38.evenhand.training.v1.TunedVersion.ValidationScoresEntry\x12>\n\x06scores\x18\x07 \x03(\x0b\x32..evenhand.training.v1.TunedVersion.ScoresEntry\x1a\x37\n\x15ValidationScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +34,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRAINING_SCORESENTRY']._loaded_options = None
   _globals['_TRAINING_SCORESENTRY']._serialized_options = b'8\001'
+  _globals['_ALIGNEDSHARES_TARGETENTRY']._loaded_options = None
+  _globals['_ALIGNEDSHARES_TARGETENTRY']._serialized_options = b'8\001'
   _globals['_TUNEDVERSION_VALIDATIONSCORESENTRY']._loaded_options = None
   _globals['_TUNEDVERSION_VALIDATIONSCORESENTRY']._serialized_options = b'8\001'
   _globals['_TUNEDVERSION_SCORESENTRY']._loaded_options = None
   _globals['_TUNEDVERSION_SCORESENTRY']._serialized_options = b'8\001'
   _globals['_TRAINING']._serialized_start=95
-  _globals['_TRAINING']._serialized_end=612
-  _globals['_TRAINING_SCORESENTRY']._serialized_start=567
-  _globals['_TRAINING_SCORESENTRY']._serialized_end=612
-  _globals['_MITIGATION']._serialized_start=615
-  _globals['_MITIGATION']._serialized_end=807
-  _globals['_TUNINGDATA']._serialized_start=809
-  _globals['_TUNINGDATA']._serialized_end=874
-  _globals['_TUNEDVERSION']._serialized_start=877
-  _globals['_TUNEDVERSION']._serialized_end=1230
-  _globals['_TUNEDVERSION_VALIDATIONSCORESENTRY']._serialized_start=1128
-  _globals['_TUNEDVERSION_VALIDATIONSCORESENTRY']._serialized_end=1183
-  _globals['_TUNEDVERSION_SCORESENTRY']._serialized_start=567
-  _globals['_TUNEDVERSION_SCORESENTRY']._serialized_end=612
+  _globals['_TRAINING']._serialized_end=664
+  _globals['_TRAINING_SCORESENTRY']._serialized_start=619
+  _globals['_TRAINING_SCORESENTRY']._serialized_end=664
+  _globals['_ALIGNMENT']._serialized_start=667
+  _globals['_ALIGNMENT']._serialized_end=1175
+  _globals['_ALIGNEDSHARES']._serialized_start=1178
+  _globals['_ALIGNEDSHARES']._serialized_end=1410
+  _globals['_ALIGNEDSHARES_TARGETENTRY']._serialized_start=1365
+  _globals['_ALIGNEDSHARES_TARGETENTRY']._serialized_end=1410
+  _globals['_MITIGATION']._serialized_start=1413
+  _globals['_MITIGATION']._serialized_end=1605
+  _globals['_TUNINGDATA']._serialized_start=1607
+  _globals['_TUNINGDATA']._serialized_end=1672
+  _globals['_TUNEDVERSION']._serialized_start=1675
+  _globals['_TUNEDVERSION']._serialized_end=2028
+  _globals['_TUNEDVERSION_VALIDATIONSCORESENTRY']._serialized_start=1926
+  _globals['_TUNEDVERSION_VALIDATIONSCORESENTRY']._serialized_end=1981
+  _globals['_TUNEDVERSION_SCORESENTRY']._serialized_start=619
+  _globals['_TUNEDVERSION_SCORESENTRY']._serialized_end=664
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+evenhand/training/v1/training_service.proto\x12\x14\x65venhand.training.v1\x1a#evenhand/training/v1/training.proto\x1a\x1cgoogle/api/annotations.proto\x1a#google/longrunning/operations.proto\"\xf5\x01\n\x15\x43reateTrainingRequest\x12\x0e\n\x06recipe\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x12\x0e\n\x06\x65pochs\x18\x04 \x01(\x05\x12\x10\n\x08patients\x18\x05 \x01(\x05\x12\x0c\n\x04\x62\x61se\x18\x06 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x07 \x01(\t\x12\x34\n\nmitigation\x18\x08 \x01(\x0b\x32 .evenhand.training.v1.Mitigation\x12.\n\x04\x64\x61ta\x18\t \x01(\x0b\x32 .evenhand.training.v1.TuningData\"\x9f\x01\n\x16\x43reateTrainingMetadata\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x13\n\x0b\x65pochs_done\x18\x02 \x01(\x03\x12\x14\n\x0c\x65pochs_total\x18\x03 \x01(\x03\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\x10\n\x08training\x18\x05 \x01(\t\x12\x14\n\x0cweights_done\x18\x06 \x01(\x05\x12\x15\n\rweights_total\x18\x07 \x01(\x05\"\"\n\x12GetTrainingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListTrainingsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x15ListTrainingsResponse\x12\x31\n\ttrainings\x18\x01 \x03(\x0b\x32\x1e.evenhand.training.v1.Training\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8a\x03\n\x0fTrainingService\x12v\n\x0e\x43reateTraining\x12+.evenhand.training.v1.CreateTrainingRequest\x1a\x1d.google.longrunning.Operation\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/trainings:\x01*\x12z\n\x0bGetTraining\x12(.evenhand.training.v1.GetTrainingRequest\x1a\x1e.evenhand.training.v1.Training\"!\x90\x02\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=trainings/*}\x12\x82\x01\n\rListTrainings\x12*.evenhand.training.v1.ListTrainingsRequest\x1a+.evenhand.training.v1.ListTrainingsResponse\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/trainingsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+evenhand/training/v1/training_service.proto\x12\x14\x65venhand.training.v1\x1a#evenhand/training/v1/training.proto\x1a\x1cgoogle/api/annotations.proto\x1a#google/longrunning/operations.proto\"\xa9\x02\n\x15\x43reateTrainingRequest\x12\x0e\n\x06recipe\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x12\x0e\n\x06\x65pochs\x18\x04 \x01(\x05\x12\x10\n\x08patients\x18\x05 \x01(\x05\x12\x0c\n\x04\x62\x61se\x18\x06 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x07 \x01(\t\x12\x34\n\nmitigation\x18\x08 \x01(\x0b\x32 .evenhand.training.v1.Mitigation\x12.\n\x04\x64\x61ta\x18\t \x01(\x0b\x32 .evenhand.training.v1.TuningData\x12\x32\n\talignment\x18\n \x01(\x0b\x32\x1f.evenhand.training.v1.Alignment\"\x9f\x01\n\x16\x43reateTrainingMetadata\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x13\n\x0b\x65pochs_done\x18\x02 \x01(\x03\x12\x14\n\x0c\x65pochs_total\x18\x03 \x01(\x03\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\x10\n\x08training\x18\x05 \x01(\t\x12\x14\n\x0cweights_done\x18\x06 \x01(\x05\x12\x15\n\rweights_total\x18\x07 \x01(\x05\"\"\n\x12GetTrainingRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListTrainingsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x15ListTrainingsResponse\x12\x31\n\ttrainings\x18\x01 \x03(\x0b\x32\x1e.evenhand.training.v1.Training\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8a\x03\n\x0fTrainingService\x12v\n\x0e\x43reateTraining\x12+.evenhand.training.v1.CreateTrainingRequest\x1a\x1d.google.longrunning.Operation\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/trainings:\x01*\x12z\n\x0bGetTraining\x12(.evenhand.training.v1.GetTrainingRequest\x1a\x1e.evenhand.training.v1.Training\"!\x90\x02\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=trainings/*}\x12\x82\x01\n\rListTrainings\x12*.evenhand.training.v1.ListTrainingsRequest\x1a+.evenhand.training.v1.ListTrainingsResponse\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/trainingsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,15 +41,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAININGSERVICE'].methods_by_name['ListTrainings']._loaded_options = None
   _globals['_TRAININGSERVICE'].methods_by_name['ListTrainings']._serialized_options = b'\220\002\001\202\323\344\223\002\017\022\r/v1/trainings'
   _globals['_CREATETRAININGREQUEST']._serialized_start=174
-  _globals['_CREATETRAININGREQUEST']._serialized_end=419
-  _globals['_CREATETRAININGMETADATA']._serialized_start=422
-  _globals['_CREATETRAININGMETADATA']._serialized_end=581
-  _globals['_GETTRAININGREQUEST']._serialized_start=583
-  _globals['_GETTRAININGREQUEST']._serialized_end=617
-  _globals['_LISTTRAININGSREQUEST']._serialized_start=619
-  _globals['_LISTTRAININGSREQUEST']._serialized_end=680
-  _globals['_LISTTRAININGSRESPONSE']._serialized_start=682
-  _globals['_LISTTRAININGSRESPONSE']._serialized_end=781
-  _globals['_TRAININGSERVICE']._serialized_start=784
-  _globals['_TRAININGSERVICE']._serialized_end=1178
+  _globals['_CREATETRAININGREQUEST']._serialized_end=471
+  _globals['_CREATETRAININGMETADATA']._serialized_start=474
+  _globals['_CREATETRAININGMETADATA']._serialized_end=633
+  _globals['_GETTRAININGREQUEST']._serialized_start=635
+  _globals['_GETTRAININGREQUEST']._serialized_end=669
+  _globals['_LISTTRAININGSREQUEST']._serialized_start=671
+  _globals['_LISTTRAININGSREQUEST']._serialized_end=732
+  _globals['_LISTTRAININGSRESPONSE']._serialized_start=734
+  _globals['_LISTTRAININGSRESPONSE']._serialized_end=833
+  _globals['_TRAININGSERVICE']._serialized_start=836
+  _globals['_TRAININGSERVICE']._serialized_end=1230
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateTrainingRequest(_message.Message):
-    __slots__ = ("recipe", "request_id", "seed", "epochs", "patients", "base", "base_version", "mitigation", "data")
+    __slots__ = ("recipe", "request_id", "seed", "epochs", "patients", "base", "base_version", "mitigation", "data", "alignment")
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class CreateTrainingRequest(_message.Message):
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     MITIGATION_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    ALIGNMENT_FIELD_NUMBER: _ClassVar[int]
     recipe: str
     request_id: str
     seed: int
@@ -29,7 +30,8 @@ class CreateTrainingRequest(_message.Message):
     base_version: str
     mitigation: _training_pb2.Mitigation
     data: _training_pb2.TuningData
-    def __init__(self, recipe: _Optional[str] = ..., request_id: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., patients: _Optional[int] = ..., base: _Optional[str] = ..., base_version: _Optional[str] = ..., mitigation: _Optional[_Union[_training_pb2.Mitigation, _Mapping]] = ..., data: _Optional[_Union[_training_pb2.TuningData, _Mapping]] = ...) -> None: ...
+    alignment: _training_pb2.Alignment
+    def __init__(self, recipe: _Optional[str] = ..., request_id: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., patients: _Optional[int] = ..., base: _Optional[str] = ..., base_version: _Optional[str] = ..., mitigation: _Optional[_Union[_training_pb2.Mitigation, _Mapping]] = ..., data: _Optional[_Union[_training_pb2.TuningData, _Mapping]] = ..., alignment: _Optional[_Union[_training_pb2.Alignment, _Mapping]] = ...) -> None: ...
 
 class CreateTrainingMetadata(_message.Message):
     __slots__ = ("stage", "epochs_done", "epochs_total", "loss", "training", "weights_done", "weights_total")

@@ -1,0 +1,138 @@
+"""One batch of an alignment, and that a run which resumes ends in the weights of one that never stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils import parametrize
+
+from services.training.alignment.adapters import make_trainable, merge
+from services.training.alignment.fitting import Fitting, Schedule
+from services.training.alignment.objective import judge, originals
+from services.training.tuning import Adapter
+from tests.training.alignment.conftest import TEST_PROMPTS
+
+ADAPTERS = [Adapter(method, part, rank=2) for method in ("full", "lora") for part in ("unet", "prompt-path")]
+
+
+def schedule(iterations=4):
+    return Schedule(
+        iterations, prompts=2, images=4, steps=(2, 3), evaluations=2, learning_rate=1e-3, ema=0.9, rows_at_once=8
+    )
+
+
+def fitting_of(bench, adapter=ADAPTERS[0]):
+    return Fitting(bench.generator, make_trainable(bench.generator.unet, adapter, seed=1), schedule())
+
+
+def test_a_run_that_resumes_ends_in_the_same_weights(bench_of):
+    whole, first, second = (bench_of() for _ in range(3))
+    fitting = fitting_of(whole)
+    fitting.run(whole.objective, TEST_PROMPTS, seed=3)
+    kept = {}
+
+    class Killed(Exception):
+        pass
+
+    def killed_after_two(done, judged):
+        if done == 2:
+            kept.update(interrupted.snapshot())
+            raise Killed
+
+    interrupted = fitting_of(first)
+    with pytest.raises(Killed):
+        interrupted.run(first.objective, TEST_PROMPTS, seed=3, report=killed_after_two)
+    resumed = fitting_of(second)
+    resumed.restore(kept)
+    assert resumed.done == 2
+    resumed.run(second.objective, TEST_PROMPTS, seed=3)
+    for pair in (
+        zip(fitting.learning, resumed.learning, strict=True),
+        zip(fitting.average, resumed.average, strict=True),
+    ):
+        assert all(torch.equal(one, other) for one, other in pair)
+
+
+def test_before_the_first_update_the_images_are_the_originals_to_the_bit(bench_of):
+    bench = bench_of()
+    generator, objective = bench.generator, bench.objective
+    x = torch.randn(6, *generator.shape, generator=torch.Generator().manual_seed(1))
+    states, plan = generator.states([TEST_PROMPTS[1]] * 6), generator.plan(2)
+    latents = [generator.sample(unet, x, states, plan).image for unet in (generator.original, generator.unet)]
+    assert torch.equal(*latents)
+    before = originals(objective, generator.pictures(latents[0]).detach())
+    judged = judge(
+        objective,
+        generator.pictures,
+        latents[1],
+        before=before,
+        prompts=[TEST_PROMPTS[1]] * 6,
+        rng=np.random.default_rng(1),
+    )
+    assert judged.preservation == 0.0
+    assert judged.gradient.shape == latents[1].shape
+    assert judged.gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=str)
+def test_what_is_chosen_learns_and_nothing_else(bench_of, adapter):
+    bench = bench_of()
+    unet = bench.generator.unet
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    fitting = fitting_of(bench, adapter)
+    fitting.run(bench.objective, TEST_PROMPTS, seed=3)
+    merge(unet)
+    assert not any(parametrize.is_parametrized(layer) for layer in unet.modules())
+    changed = {name for name, tensor in unet.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed
+    if adapter.part == "prompt-path":
+        assert all("attn2.to_k" in name or "attn2.to_v" in name for name in changed)
+    else:
+        assert any("attn2" not in name for name in changed)
+    text = bench.generator.model.text.model
+    assert not any(parameter.requires_grad for parameter in text.parameters())
+
+
+def test_low_rank_additions_change_nothing_before_the_first_step(bench_of):
+    bench = bench_of()
+    unet = bench.generator.unet
+    x, t = torch.randn(2, *bench.generator.shape, generator=torch.Generator().manual_seed(2)), torch.tensor([500, 20])
+    states = bench.generator.states(TEST_PROMPTS[:2])
+    before = bench.generator.output(unet, x, t, states)
+    make_trainable(unet, Adapter("lora", "unet", 4), seed=1)
+    torch.testing.assert_close(bench.generator.output(unet, x, t, states), before, rtol=0, atol=1e-6)
+
+
+def test_a_batch_whose_gradient_is_no_number_is_left_out(bench_of):
+    bench = bench_of()
+    fitting = fitting_of(bench)
+    weights = [parameter.detach().clone() for parameter in fitting.learning]
+    for parameter in fitting.learning:
+        parameter.grad = torch.full_like(parameter, float("nan"))
+    fitting._update(0)
+    assert all(torch.equal(parameter, weight) for parameter, weight in zip(fitting.learning, weights, strict=True))
+
+
+def test_crossed_attributes_are_aligned_together(bench_of):
+    bench = bench_of()
+    objective = bench.objective
+    one = objective.guides[0]
+    both = type(objective)(
+        (one, type(one)("again", one.network, (0.5, 0.5))), objective.encoder, 0.6, 8.0, 0.2, joint=True
+    )
+    generator = bench.generator
+    x = torch.randn(12, *generator.shape, generator=torch.Generator().manual_seed(1))
+    image = generator.sample(generator.unet, x, generator.states([TEST_PROMPTS[0]] * 12), generator.plan(2)).image
+    before = originals(both, generator.pictures(image).detach())
+    assert before.classes.shape == (12, 2)
+    judged = judge(
+        both,
+        generator.pictures,
+        image,
+        before=before,
+        prompts=[TEST_PROMPTS[0]] * 12,
+        rng=np.random.default_rng(1),
+    )
+    assert len(judged.shares) == 2
+    assert judged.gradient.isfinite().all()
