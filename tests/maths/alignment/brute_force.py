@@ -6,6 +6,7 @@ from itertools import permutations, product
 from math import comb
 
 import numpy as np
+from scipy.stats import binom
 
 
 def cheapest(p, u) -> np.ndarray:
@@ -36,10 +37,9 @@ def public_rule(p, share, threshold=0.8):
     0 is follows from Bin(n, share) where it should be Bin(n, 1 - share).
     """
     n = len(p)
-    labels, doubt = np.zeros(n, dtype=np.int64), np.zeros(n)
-    for rank, image in enumerate(np.argsort(p[:, 1], kind="stable")):
-        labels[image] = int(rank >= n * share)
-        doubt[image] = 1 - binomial_cdf(rank, n, 1 - share) if labels[image] else binomial_cdf(rank, n, share)
+    rank = np.argsort(np.argsort(p[:, 1], kind="stable"))
+    labels = (rank >= n * share).astype(np.int64)
+    doubt = np.where(labels == 1, 1 - binom.cdf(rank, n, 1 - share), binom.cdf(rank, n, share))
     return labels, doubt <= 1 - threshold
 
 
