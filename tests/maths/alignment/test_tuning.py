@@ -29,6 +29,7 @@ from tests.maths.alignment.mixture import Mixture, features, noise, oracle_logit
 
 ROWS, RATE, TAU = 400, 0.06, 0.6
 SCALINGS, PLAN = sampler()
+pytestmark = pytest.mark.timeout(900)  # seconds each, and minutes where a dozen other processes share the processor
 ORIGINAL = Mixture(SCALINGS)
 EFFECTS = equalised_effects(PLAN, SCALINGS)
 
