@@ -25,15 +25,13 @@ def prompt_grid(
         list[str] | None, typer.Option(help="Wanted shares: Female=0.3,Male=0.7 or 0.3/0.7; may be repeated.")
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(help="One a line, or a CSV with a column prompt.  [the test prompts of phantoms]")
+        Path | None, typer.Option(help="One a line, or a CSV with a column prompt; else phantoms' test prompts.")
     ] = None,
     organ: Annotated[list[str] | None, typer.Option(help="Test prompts of this organ only; may be repeated.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Images of each prompt.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Pins the noise of every image.")] = 1,
     baseline: Annotated[str, typer.Option(help="Model before: compare image by image, from the same noise.")] = "",
-    classifier: Annotated[
-        list[str] | None, typer.Option(help="NAME[@VERSION] that judges too; may be repeated.")
-    ] = None,
+    classifier: Annotated[list[str] | None, typer.Option(help="Judges too: NAME or NAME@2; may be repeated.")] = None,
     readers: Annotated[bool, typer.Option(help="Whether the readers of phantoms judge.")] = True,
     labelled: Annotated[
         int, typer.Option(min=0, help="Patients drawn to measure a classifier's errors; 0: not measured.")
