@@ -22,7 +22,7 @@ from services.audit.cohort.table import read_table
 from services.audit.resources import cohort_message
 from services.audit.settings import Settings
 from services.errors import FailedPrecondition, InvalidInput, NotFound
-from services.hosting.operations import operation_proto
+from services.hosting.operations import SYNTHETIC_COHORT, operation_proto
 from services.hosting.requests import page_size, parsed, resource_name
 
 KIND = "cohort"
@@ -97,7 +97,7 @@ class Cohorts:
         ).SerializeToString()
 
     async def delete(self, data: bytes) -> bytes:
-        """DeleteCohortRequest → Empty. FailedPrecondition while an unfinished audit uses it."""
+        """DeleteCohortRequest → Empty. FailedPrecondition while an unfinished audit or synthetic cohort uses it."""
         request = parsed(cohort_service_pb2.DeleteCohortRequest, data)
         name = resource_name(request.name, "cohorts", "name")
         await asyncio.to_thread(self._delete, name)
@@ -113,7 +113,23 @@ class Cohorts:
                 self._refuse_if_running(name, audit)
             if not token:
                 break
+        self._refuse_if_drawn_from(name)
         self._ledger.delete_resource(name)
+
+    def _refuse_if_drawn_from(self, name: str) -> None:
+        """Shards that are still to be read must not be collected."""
+        token = ""
+        while True:
+            found, token = self._ledger.list_operations(kind=SYNTHETIC_COHORT, page_size=500, page_token=token)
+            for operation in found:
+                if not operation.done and operation.request["spec"]["cohort"] == name:
+                    raise FailedPrecondition(
+                        f"{operation.resource} is still drawn from {name}; wait for {operation.name} or cancel it",
+                        field="name",
+                        reason="COHORT_IN_USE",
+                    )
+            if not token:
+                return
 
     def _refuse_if_running(self, name: str, audit: dict[str, Any]) -> None:
         try:

@@ -67,7 +67,10 @@ def cohort_message(body: Mapping[str, Any]) -> cohort_pb2.Cohort:
 def cohort_body(
     name: str, display_name: str, manifest: Mapping[str, Any], manifest_key: str, create_time: datetime
 ) -> dict[str, Any]:
-    """What the ledger keeps of a cohort: the Cohort message's fields. The manifest has the rest."""
+    """What the ledger keeps of a cohort: the Cohort message's fields. The manifest has the rest.
+
+    ``state`` is for whoever asks for files of it: there will be no more than there are.
+    """
     refused = manifest["refused"]
     same = (
         "digest",
@@ -87,5 +90,6 @@ def cohort_body(
         "refused": refused[:LISTED_REFUSALS],
         "refused_count": len(refused),
         "manifest_key": manifest_key,
+        "state": "STATE_SUCCEEDED",
         "create_time": _timestamp(create_time),
     }

@@ -117,3 +117,15 @@ async def test_progress_counts_images(studio: Studio) -> None:
     assert done.progress["images_done"] == done.progress["images_total"] == 10
     kinds = [chunk["kind"] for chunk in studio.world.ledger().chunk_results(done.name)]
     assert kinds.count(IMAGES) == 3
+
+
+async def test_the_networks_calls_are_full_while_images_are_left(studio: Studio) -> None:
+    """Chunks overlap, so that only the end of the whole work leaves a call's rows empty."""
+    calls: list[tuple[int, int]] = []
+    engine = studio.generator.host.engine
+    engine._on_call = lambda model, rows, padded, seconds: calls.append((rows, padded))
+    done = await studio.world.finish(await studio.create(images=32, steps=4), studio.worker(), limit_s=240)
+    assert done.state == "succeeded", done.error
+    rows, padded = (sum(column) for column in zip(*calls, strict=True))
+    assert rows == 32 * 4 * 2  # with guidance each step asks twice
+    assert rows / padded > 0.85

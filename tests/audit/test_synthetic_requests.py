@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evenhand.cohort.v1 import cohort_service_pb2
 
+from services.audit.cohorts import Cohorts
 from services.errors import FailedPrecondition, InvalidInput, NotFound, ServiceError, UnknownAttribute, UnknownLabel
-from tests.audit.studio import LEVELS, MASKS, WORDS_ONLY, Studio, make_studio, put_hearts, request
+from tests.audit.studio import COHORT, LEVELS, MASKS, WORDS_ONLY, Studio, make_studio, put_hearts, request
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,15 @@ async def test_a_synthetic_cohort_lends_nothing_to_another(tmp_path: Path) -> No
     with pytest.raises(FailedPrecondition) as caught:
         await studio.creation.create(request(cohort=synthetic.name))
     assert caught.value.reason == "COHORT_SYNTHETIC"
+
+
+async def test_a_cohort_is_kept_while_images_are_drawn_from_it(tmp_path: Path) -> None:
+    studio = make_studio(tmp_path)
+    operation = await studio.create(images=2)
+    cohorts = Cohorts(studio.world.ledger(), studio.world.store(), studio.settings)
+    delete = cohort_service_pb2.DeleteCohortRequest(name=COHORT).SerializeToString()
+    with pytest.raises(FailedPrecondition) as caught:
+        await cohorts.delete(delete)
+    assert caught.value.reason == "COHORT_IN_USE" and operation.name in caught.value.message
+    studio.world.ledger().request_cancel(operation.name)
+    await cohorts.delete(delete)

@@ -62,7 +62,8 @@ def _attribute(entry: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]:
         for level in (known["level"] for known in entry["levels"])
     ]
     missing = int(column.isna().sum())
-    return {"name": entry["name"], "levels": levels, "missing": missing, "assigned_by": entry["assigned_by"]}
+    assigned_by = f"{entry['assigned_by']} of the source, asked of the model"
+    return {"name": entry["name"], "levels": levels, "missing": missing, "assigned_by": assigned_by}
 
 
 def _label(name: str, table: pd.DataFrame) -> dict[str, Any]:

@@ -43,7 +43,6 @@ async def publish_cohort(lease: Lease, tools: Tools) -> None:
             operation.create_time,
         ),
         "artifacts": written["artifacts"],
-        "state": "STATE_SUCCEEDED",
     }
     body["synthetic"] = {**body["synthetic"], "spec": operation.request["spec"]}
     # put_resource is not fenced, so make sure at the last moment that this worker still holds the chunk.

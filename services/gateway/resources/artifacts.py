@@ -77,5 +77,7 @@ def _absent(owner: str, body: Mapping[str, Any], filename: str) -> ServiceError:
     names = [artifact["filename"] for artifact in body.get("artifacts") or ()]
     shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
     return NotFound(
-        f"the {owner} has no artifact {filename[:80]!r}; it has {shown}", field="filename", reason="ARTIFACT_NOT_FOUND"
+        f"the {owner} has no artifact {filename[:80]!r}; it has {shown or 'none'}",
+        field="filename",
+        reason="ARTIFACT_NOT_FOUND",
     )

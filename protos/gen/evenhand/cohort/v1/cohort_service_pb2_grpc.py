@@ -114,7 +114,8 @@ class CohortServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCohort(self, request, context):
-        """Forgets a cohort. FAILED_PRECONDITION while an unfinished audit uses it. Its artifacts stay until collected.
+        """Forgets a cohort. FAILED_PRECONDITION while an unfinished audit or synthetic cohort uses it. Its artifacts stay until
+        collected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
