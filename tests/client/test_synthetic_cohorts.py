@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pandas as pd
 import pytest
@@ -62,13 +63,19 @@ async def test_the_asynchronous_client_does_the_same(twin, real):
         assert (await operation.result(20)).synthetic.distinct_noise == 4
 
 
-def test_card_and_provenance_are_read_from_the_cohorts_files(client, twin):
+def test_card_and_provenance_are_read_from_the_cohorts_files(client, twin, run):
     file = io.BytesIO()
     pd.DataFrame({"record_id": ["synthetic-000000-of-r1"]}).to_parquet(file)
-    twin.artifacts |= {"card.md": b"# Synthetic cohort\n", "provenance.parquet": file.getvalue()}
+    twin.artifacts |= {
+        "card.md": b"# Synthetic cohort\n",
+        "card.json": b'{"synthetic": true}',
+        "provenance.parquet": file.getvalue(),
+    }
     assert client.cohorts.card("3").startswith("# Synthetic")
     assert list(client.cohorts.provenance("cohorts/3")["record_id"]) == ["synthetic-000000-of-r1"]
     assert twin.called("ReadArtifact")[0].name == "cohorts/3"
+    assert json.loads(run("cohorts", "card", "3", "--json")[1]) == {"synthetic": True}
+    assert run("cohorts", "card", "3")[1] == "# Synthetic cohort\n"
 
 
 @pytest.mark.parametrize(

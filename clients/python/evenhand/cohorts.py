@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from evenhand.client import AsyncClient, Client
 
 
-CARD, PROVENANCE = "card.md", "provenance.parquet"
+CARD, CARD_DATA, PROVENANCE = "card.md", "card.json", "provenance.parquet"
 
 
 class Cohort:
@@ -223,6 +224,11 @@ class Cohorts:
     def card(self, name: str) -> str:
         """The card of a synthetic cohort, as Markdown. NotFound for a cohort of patients' images."""
         return self._client.run(self.calls.artifact(name, CARD)).decode()
+
+    def card_data(self, name: str) -> dict[str, Any]:
+        """What the card says, as JSON data."""
+        found: dict[str, Any] = json.loads(self._client.run(self.calls.artifact(name, CARD_DATA)))
+        return found
 
     def provenance(self, name: str) -> pd.DataFrame:
         """One row an image of a synthetic cohort: its source, prompt, seed and digests."""

@@ -19,6 +19,7 @@ from evenhand.commands.console import (
     follow,
     out,
     print_fields,
+    print_json,
     print_resource,
     print_resources,
 )
@@ -184,14 +185,18 @@ def _print_origin(cohort: Cohort) -> None:
     groups = cohort.synthetic.groups()
     for name in ("share_without_cap", "expected_share", "share"):
         groups[name] = groups[name].map("{:.1%}".format)
+    groups["images_per_patient"] = groups["images_per_patient"].map("{:.1f}".format)
     out.print(rich_table(groups, "Groups"))
 
 
 @app.command()
-def card(context: typer.Context, name: Name) -> None:
+def card(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """The card of a synthetic cohort, as Markdown: what it is made of, and what it is for."""
     with connected(context) as client:
-        sys.stdout.write(client.cohorts.card(name))
+        if as_json:
+            print_json(client.cohorts.card_data(name))
+        else:
+            sys.stdout.write(client.cohorts.card(name))
 
 
 @app.command("list")
