@@ -55,12 +55,13 @@ def gather(order: Order, sources: Mapping[str, Any], folder: Path, progress: Pro
             progress(f"reading {name} back", 0, 1)
             found[name] = fidelity(_sized(records, READ_AT), _sized(real, READ_AT))
             progress(f"reading {name} back", 1, 1)
-            _refuse_infidelity(name, found[name], sources.get("on_infidelity", "refuse"))
+            refuse_infidelity(name, found[name], sources.get("on_infidelity", "refuse"))
         synthetic[name] = _sized(records, order.size)
     return Gathered(_sized(real, order.size), synthetic, names, facts, found)
 
 
-def _refuse_infidelity(name: str, found: Mapping[str, Any], policy: str) -> None:
+def refuse_infidelity(name: str, found: Mapping[str, Any], policy: str) -> None:
+    """FailedPrecondition where the readers found problems, unless the policy is to flag them."""
     if policy not in ("refuse", "flag"):
         raise InvalidInput("on_infidelity is refuse or flag", field="on_infidelity")
     if found["problems"] and policy == "refuse":

@@ -32,7 +32,8 @@ def fidelity(synthetic: Records, real: Records, *, attribute: str = "bmi", at_mo
     """What the readers find in synthetic images beside real ones (both with levels of ``attribute`` and of the label).
 
     ``slope``: of the measured ring of fat on the thickness that the requested level has, 1 for a faultless generator,
-    asked for overall and within each class of the label. ``dice``: overlap of the heart that is seen with the mask that
+    overall and within each class of the label. ``ring_of_label``: how much thicker the ring is with the label than
+    without it at the same level, and its standard error. ``dice``: overlap of the heart that is seen with the mask that
     was asked for, mean over structures and both phases. ``groups``: mean ratio of the radii at ES and ED in each level
     and class beside the real images'. ``problems`` are sentences, one for each that is off; none means that it passed.
 
@@ -43,12 +44,14 @@ def fidelity(synthetic: Records, real: Records, *, attribute: str = "bmi", at_mo
     slopes = {"overall": _slope(made), **{f"label {k}": _slope(made[made["label"] == k]) for k in (0, 1)}}
     real_slope = _slope(true)
     overlap = _overlap(synthetic.take(np.arange(min(at_most, len(synthetic)))))
-    problems = [*_of_slopes(slopes, real_slope), *_of_masks(overlap, made), *_of_ratios(rows)]
+    leak = _ring_of_label(made)
+    problems = [*_of_slopes(slopes, real_slope), *_of_leak(leak), *_of_masks(overlap, made), *_of_ratios(rows)]
     return {
         "images": len(made),
         "attribute": attribute,
         "slope": {name: None if np.isnan(value) else round(value, 6) for name, value in slopes.items()},
         "slope_real": None if np.isnan(real_slope) else round(real_slope, 6),
+        "ring_of_label": None if leak is None else [round(value, 6) for value in leak],
         "dice": None if overlap is None else round(overlap, 6),
         "unread": int(made["ratio"].isna().sum()),
         "groups": rows,
@@ -75,6 +78,19 @@ def _slope(read: pd.DataFrame) -> float:
     if len(read) < 2 or np.ptp(asked) == 0:
         return float("nan")
     return float(np.polyfit(asked, read["ring"].to_numpy(float), 1)[0])
+
+
+def _ring_of_label(read: pd.DataFrame) -> tuple[float, float] | None:
+    """Mean difference within the levels that have some of both classes, each level alike; None without such a level."""
+    steps, squares = [], []
+    for _, part in read.groupby("level"):
+        sides = [part.loc[part["label"] == label, "ring"].dropna() for label in (1, 0)]
+        if min(map(len, sides)) >= LEAST_IMAGES:
+            steps.append(float(sides[0].mean() - sides[1].mean()))
+            squares.append(sum(float(side.var()) / len(side) for side in sides))
+    if not steps:
+        return None
+    return float(np.mean(steps)), float(np.sqrt(np.sum(squares))) / len(steps)
 
 
 def _overlap(records: Records) -> float | None:
@@ -127,6 +143,16 @@ def _of_slopes(slopes: dict[str, float], real: float) -> list[str]:
         for name, slope in ((name, value / real) for name, value in slopes.items())
         if not np.isnan(slope) and abs(slope - 1.0) > SLOPE_TOLERANCE
     ]
+
+
+def _of_leak(leak: tuple[float, float] | None) -> list[str]:
+    """More than a tolerated part of the step from one level to the next, and more than chance."""
+    thicknesses = list(FAT_RING.values())
+    allowed = SLOPE_TOLERANCE * (thicknesses[-1] - thicknesses[0]) / (len(thicknesses) - 1)
+    if leak is None or abs(leak[0]) <= max(allowed, 2 * leak[1]):
+        return []
+    verb = "thickens" if leak[0] > 0 else "thins"
+    return [f"heart failure {verb} the ring of fat by {abs(leak[0]):.3f} at the same requested body mass index"]
 
 
 def _of_masks(overlap: float | None, made: pd.DataFrame) -> list[str]:
