@@ -19,8 +19,8 @@ LIMITS = (
     "separates patients must separate these images with them.",
     "Attributes and labels say what the model was asked to show. Those that were neither balanced on nor in the prompt "
     "are missing, for nothing of them is in the images.",
-    "The model learned from patients of its own, and traces of them may be in any image: a model that learned from this "
-    "cohort must not be judged on those patients.",
+    "The model learned from patients of its own, and traces of them may be in any image: what learned from this cohort "
+    "must not be judged on those patients.",
     "A rare group's images come from its few patients, again and again: they add no anatomy that its patients lack.",
 )
 QUALITY = (
