@@ -21,6 +21,7 @@ from services.platform.prompt_grid.judges import (
     Classifier,
     Codes,
     Judging,
+    check_channels,
     codes_of,
     decided,
     find_classifier,
@@ -95,8 +96,10 @@ def audit(order: Order, platform: RunningPlatform | None, progress: Progress) ->
         served = platform if order.baseline_made is None else None
         models[BEFORE] = _generator(order, order.baseline or order.model, served)
     sources = _sources(order, models, platform)
-    prompts = _prompts(order, models[AFTER], sources[AFTER])
+    prompts = _prompts(order, models, sources[AFTER])
     classifiers = [find_classifier(name, order.registry, platform) for name in order.classifiers]
+    for classifier in classifiers:
+        check_channels(classifier, models[AFTER].pixels)
     levels = groups_of(order, prompts, classifiers)
     targets = parse_targets(order.targets, levels)
     check_prompts(prompts, order.attribute, levels)
@@ -149,25 +152,28 @@ def _sources(order: Order, models: Mapping[str, Generator], platform: RunningPla
     return sources
 
 
-def _prompts(order: Order, model: Generator, source: Source) -> tuple[Prompt, ...]:
+def _prompts(order: Order, models: Mapping[str, Generator], source: Source) -> tuple[Prompt, ...]:
+    """Of a file, of the folder's table, or of the grid of the organs that the model, or its baseline, has learned."""
     if order.prompts is not None:
         return understood(read_prompts(order.prompts))
     if isinstance(source, Folder):
         return understood(source.prompts)
-    organs = order.organs or tuple(
-        kind for kind in model.organs if order.attribute in caption_attributes(cast("Kind", kind))
-    )
-    unknown = [organ for organ in order.organs if model.organs and organ not in model.organs]
-    if unknown or not organs:
-        known = ", ".join(model.organs) or "no phantoms that its model.yaml names"
+    model = models[AFTER]
+    learned = next((some.organs for some in models.values() if some.organs), ())
+    unknown = [organ for organ in order.organs if learned and organ not in learned]
+    if unknown:
         raise InvalidInput(
-            f"{model.name} has learned {known}; give a file of prompts"
-            + (
-                f", or other organs than {unknown[0]!r}"
-                if unknown
-                else f", none of them shows {order.attribute[:40]!r}"
-            ),
-            field="organ" if unknown else "prompts",
+            f"{model.name} has learned these organs: {', '.join(learned)}; not {unknown[0][:40]!r}",
+            field="organ",
+            reason="NO_PROMPT_GRID",
+        )
+    shown = (kind for kind in learned if order.attribute in caption_attributes(cast("Kind", kind)))
+    organs = order.organs or tuple(shown)
+    if not organs:
+        known = f"{', '.join(learned)}, none of which shows {order.attribute[:40]!r}" if learned else "is not known"
+        raise InvalidInput(
+            f"what {model.name} has learned: {known}; name an organ of phantoms, or a file of prompts",
+            field="prompts",
             reason="NO_PROMPT_GRID",
         )
     return phantom_prompts(organs, order.attribute)

@@ -129,6 +129,16 @@ def _check_task(name: str, task: str) -> None:
         )
 
 
+def check_channels(classifier: Classifier, made: PixelSpec) -> None:
+    """InvalidInput CLASSIFIER_DIFFERS for a classifier that cannot be shown images of ``made``."""
+    if made.channels != 1 and classifier.spec.channels not in (1, made.channels):
+        raise InvalidInput(
+            f"{classifier.title} takes {classifier.spec.channels} channels; the images have {made.channels}",
+            field="classifier",
+            reason="CLASSIFIER_DIFFERS",
+        )
+
+
 def groups_of(order: Order, prompts: Sequence[Prompt], classifiers: Sequence[Classifier]) -> tuple[str, ...]:
     """The levels of the audited attribute, which all judges must know.
 

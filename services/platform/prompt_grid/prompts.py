@@ -12,6 +12,7 @@ import pandas as pd
 
 from services.errors import InvalidInput, NotFound, UnknownAttribute
 from services.maths.fairness.generator_bias import MINIMUM_PROMPTS
+from services.maths.phantoms import LABELS
 from services.maths.phantoms.captions import caption_attributes, parse
 from services.maths.phantoms.prompt_grids import prompt_grid
 from services.maths.phantoms.worlds import Kind
@@ -53,7 +54,11 @@ def phantom_prompts(kinds: Sequence[str], attribute: str) -> tuple[Prompt, ...]:
 
 
 def check_attribute(kind: str, attribute: str) -> None:
-    """UnknownAttribute where phantoms of ``kind`` have no such attribute."""
+    """UnknownAttribute where phantoms of ``kind`` have no such attribute, InvalidInput where there are no such."""
+    if kind not in LABELS:
+        raise InvalidInput(
+            f"there are phantoms of {', '.join(LABELS)}; not of {kind[:40]!r}", field="organ", reason="NO_PROMPT_GRID"
+        )
     known = caption_attributes(cast("Kind", kind))
     if attribute not in known:
         raise UnknownAttribute(

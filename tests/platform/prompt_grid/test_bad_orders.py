@@ -94,8 +94,8 @@ def write_judge(registry, tmp_path):
     """A classifier's package that lists whom it learned from."""
 
     def write(labels=("Female", "Male"), patients=(), **changed):
-        fields = {"task": "attribute-classification", "label_column": "sex", "input": CLASSIFIED}
-        folder = write_classifier(tmp_path / "zoo", labels=labels, name="judge", **fields, **changed)
+        fields = {"task": "attribute-classification", "label_column": "sex", "input": CLASSIFIED, **changed}
+        folder = write_classifier(tmp_path / "zoo", labels=labels, name="judge", **fields)
         data = learned_json([learned("judge@1", patients, salt=hashlib.sha256(b"data").hexdigest())])
         (folder / "learned_from.json").write_bytes(data)
         record = yaml.safe_load((folder / "model.yaml").read_text())
@@ -124,6 +124,7 @@ def test_a_classifier_that_learned_from_the_labelled_patients_is_refused_with_th
         ({"labels": ("Female", "Male", "Other")}, "CLASSIFIER_DIFFERS"),
         ({"labels": ("young", "old")}, "CLASSIFIER_DIFFERS"),
         ({"modality": "pelvis-radiograph"}, "CLASSIFIER_DIFFERS"),
+        ({"input": {"channels": 2, "height": 64, "width": 64}}, "CLASSIFIER_DIFFERS"),
         ({}, "CLASSIFIER_TOO_WEAK"),  # untrained: it tells nobody from anybody
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from services.platform.prompt_grid.auditing import audit as run
 from services.platform.prompt_grid.measures import bias_rows
 from services.platform.prompt_grid.orders import Order
-from tests.platform.prompt_grid.worlds import PROMPTS, Planted, forgetful
+from tests.platform.prompt_grid.worlds import PROMPTS, Planted, forgetful, write_registry
 
 FAIR, SKEWED = (lambda prompt: 0.5), (lambda prompt: 0.75)
 
@@ -142,3 +142,13 @@ def test_prompts_in_other_words_are_judged_by_classifiers_alone(audit, tmp_path)
     assert "not measured" in row["notes"][0]
     assert report["others"] == []
     assert "No reader reads these images." in files["report.html"].decode()
+
+
+def test_a_version_that_only_the_platform_has_gets_the_grid_of_its_baseline(audit, tmp_path):
+    taught = {"recipe": "r", "world": "null", "organs": ["brain", "cardiac"], "patients": 1, "seed": 1}
+    zoo = str(write_registry(tmp_path / "zoo", training=taught))
+    platform = Planted({"planted@1": FAIR, "planted@2": FAIR}, classifiers={"forgetful": forgetful})
+    asked = {"model": "planted@2", "baseline": "planted@1", "prompts": None, "registry": zoo, "images": 1}
+    report, _ = audit(platform, **asked, readers=False, classifiers=("forgetful",), labelled=0)
+    assert [prompt["kind"] for prompt in report["prompts"]] == ["cardiac"] * 20
+    assert all("sex" not in prompt["named"] for prompt in report["prompts"])
