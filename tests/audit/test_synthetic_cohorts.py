@@ -86,7 +86,7 @@ async def test_a_cap_takes_from_groups_of_few_patients_as_the_closed_form_says(s
     weights = np.minimum(1.0, np.array(list(PATIENTS.values())) / 4)
     groups = cohort.synthetic.groups
     np.testing.assert_allclose([group.expected_share for group in groups], weights / weights.sum())
-    assert all(group.share_without_cap == 0.125 for group in groups)
+    assert all((group.share_without_cap, group.images_without_cap) == (0.125, 3) for group in groups)
     made = np.array([group.images for group in groups])
     assert np.abs(made - 24 * weights / weights.sum()).max() < 1
     np.testing.assert_allclose([group.share for group in groups], made / 24)

@@ -90,10 +90,10 @@ class Origin:
         return self.proto.distinct_noise
 
     def groups(self) -> pd.DataFrame:
-        """One row a group: patients and records drawn from, its share without cap, expected and made."""
+        """One row a group: patients and records drawn from, its share and images without cap, expected and made."""
         names = (
-            *("name", "patients", "records", "share_without_cap", "expected_share"),
-            *("images", "share", "images_per_patient"),
+            *("name", "patients", "records", "share_without_cap", "images_without_cap"),
+            *("expected_share", "images", "share", "images_per_patient"),
         )
         return pd.DataFrame([{name: getattr(group, name) for name in names} for group in self.proto.groups])
 

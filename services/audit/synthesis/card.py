@@ -83,13 +83,19 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 
 def _group_table(groups: list[Mapping[str, Any]]) -> list[str]:
-    rows = [
-        f"| {group['name']} | {group['patients']} | {group['share_without_cap']:.1%} | {group['expected_share']:.1%} "
-        f"| {group['images']} | {group['share']:.1%} | {group['images_per_patient']:.1f} |"
+    rows = (
+        [
+            group["name"],
+            group["patients"],
+            f"{group['share_without_cap']:.1%} ({group['images_without_cap']})",
+            f"{group['expected_share']:.1%}",
+            f"{group['share']:.1%} ({group['images']})",
+            f"{group['images_per_patient']:.1f}",
+        ]
         for group in groups
-    ]
+    )
     return [
-        "| Group | Patients | Share without cap | Share expected | Images | Share | Images a patient |",
-        "|---|---|---|---|---|---|---|",
-        *rows,
+        "| Group | Patients | Share without cap (images) | Share expected | Share made (images) | Images a patient |",
+        "|---|---|---|---|---|---|",
+        *("| " + " | ".join(map(str, row)) + " |" for row in rows),
     ]

@@ -93,12 +93,15 @@ def draw(sources: Sources, spec: synthetic_pb2.SyntheticSpec, fields: Sequence[s
         for one in (zip(*said.values(), strict=True) if said else [()] * len(drawn))
     ]
     without, expected = expected_shares(patients), expected_shares(patients, cap)
+    uncapped = draw_records(rows["group"], rows["patient"], spec.images, _stream(spec.seed)) if cap else chosen
+    images = np.bincount(rows["group"].to_numpy()[uncapped], minlength=len(patients))
     groups = tuple(
         {
             **group,
             "patients": int(patients[place]),
             "records": int(records[place]),
             "share_without_cap": float(without[place]),
+            "images_without_cap": int(images[place]),
             "expected_share": float(expected[place]),
         }
         for place, group in enumerate(sources.groups)

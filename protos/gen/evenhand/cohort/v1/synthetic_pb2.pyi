@@ -89,7 +89,7 @@ class Synthetic(_message.Message):
     def __init__(self, spec: _Optional[_Union[SyntheticSpec, _Mapping]] = ..., source_digest: _Optional[str] = ..., model_version: _Optional[str] = ..., model_digest: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[SyntheticGroup, _Mapping]]] = ..., images: _Optional[int] = ..., distinct_noise: _Optional[int] = ..., left_out: _Optional[int] = ..., empty_groups: _Optional[_Iterable[str]] = ..., batch_shape: _Optional[_Iterable[int]] = ..., device: _Optional[str] = ..., platform_version: _Optional[str] = ...) -> None: ...
 
 class SyntheticGroup(_message.Message):
-    __slots__ = ("name", "levels", "patients", "records", "share_without_cap", "expected_share", "images", "share", "images_per_patient")
+    __slots__ = ("name", "levels", "patients", "records", "share_without_cap", "expected_share", "images", "share", "images_per_patient", "images_without_cap")
     class LevelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class SyntheticGroup(_message.Message):
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_PER_PATIENT_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_WITHOUT_CAP_FIELD_NUMBER: _ClassVar[int]
     name: str
     levels: _containers.ScalarMap[str, str]
     patients: int
@@ -115,4 +116,5 @@ class SyntheticGroup(_message.Message):
     images: int
     share: float
     images_per_patient: float
-    def __init__(self, name: _Optional[str] = ..., levels: _Optional[_Mapping[str, str]] = ..., patients: _Optional[int] = ..., records: _Optional[int] = ..., share_without_cap: _Optional[float] = ..., expected_share: _Optional[float] = ..., images: _Optional[int] = ..., share: _Optional[float] = ..., images_per_patient: _Optional[float] = ...) -> None: ...
+    images_without_cap: int
+    def __init__(self, name: _Optional[str] = ..., levels: _Optional[_Mapping[str, str]] = ..., patients: _Optional[int] = ..., records: _Optional[int] = ..., share_without_cap: _Optional[float] = ..., expected_share: _Optional[float] = ..., images: _Optional[int] = ..., share: _Optional[float] = ..., images_per_patient: _Optional[float] = ..., images_without_cap: _Optional[int] = ...) -> None: ...
