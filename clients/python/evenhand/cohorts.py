@@ -103,7 +103,8 @@ class Cohort:
         return {
             "name": proto.name,
             "display_name": proto.display_name,
-            "synthetic": "" if self.synthetic is None else f"by {self.synthetic.model}",
+            "synthetic": "" if self.synthetic is None else "yes",  # short enough for any terminal's list
+            "made_by": "" if self.synthetic is None else self.synthetic.model,
             "patients": proto.patients,
             "records": proto.records,
             "refused": proto.refused_count,
