@@ -25,8 +25,8 @@ class NamedChange:
     """What a candidate does to a difference of two groups, with 95 % limits over patients.
 
     ``share`` is the part of the baseline's difference that is gone, 1 - candidate / baseline: 1 if all of it is, above
-    1 if it has turned round. It and its limits (Fieller 1954) are NaN unless the baseline's difference is shown to be
-    above 0: the share of a gap that may not be there has no bounds.
+    1 if it has turned round. It and its limits (Fieller 1954) are NaN unless the baseline's difference is shown not to
+    be 0: the share of a gap that may not be there has no bounds.
     """
 
     value: float
@@ -95,10 +95,10 @@ def _change(baseline: Estimates, candidate: Estimates, weights: Floats) -> Named
 def _ratio_limits(
     above: tuple[float, float], below: tuple[float, float], cross: float, critical: float
 ) -> tuple[float, float]:
-    """Fieller's limits of a ratio of two (value, variance) with a covariance; NaN unless ``below`` is shown above 0."""
+    """Fieller's limits of a ratio of two (value, variance); NaN unless ``below`` is shown not to be 0."""
     (top, top_square), (bottom, bottom_square) = above, below
     square = bottom**2 - critical**2 * bottom_square
-    if not (square > 0 and bottom > 0):
+    if not square > 0:
         return float("nan"), float("nan")
     middle = top * bottom - critical**2 * cross
     constant = top**2 - critical**2 * top_square

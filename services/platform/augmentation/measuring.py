@@ -193,7 +193,7 @@ def _gap_row(name: str, arm: Measured, baseline: Measured, gap: Gap, threshold: 
     if arm is not baseline:
         change = named_change(baseline.mean[key], arm.mean[key], better, worse)
         row |= _of_ends(key, arm, baseline, (better, worse))
-        row["verdict"] = _verdict(change, row, falling_is_better=gap.metric == "fpr")
+        row["verdict"] = _verdict(change, row, is_rate=gap.metric in ("tpr", "fpr"))
         before = baseline.values(key)[:, better] - baseline.values(key)[:, worse]
         row |= {
             "change": _number(change.value),
@@ -220,17 +220,23 @@ def _of_ends(key: Key, arm: Measured, baseline: Measured, ends: tuple[int, int])
     return found
 
 
-def _verdict(change: NamedChange, row: Mapping[str, Any], *, falling_is_better: bool) -> str:
-    """What is shown of the gap: "wider", "unchanged" (no change is shown), or narrower and at whose cost."""
+def _verdict(change: NamedChange, row: Mapping[str, Any], *, is_rate: bool) -> str:
+    """What is shown of the gap's size, whichever way it points: "unchanged" (no change is shown), "wider" or narrower.
+
+    Narrower is "levelled down" where the group that was ahead loses, and "worse group gains" where only the other
+    moves. A single rate says neither: it rises for everybody whom more are called positive.
+    """
     if change.low <= 0 <= change.high:
         return "unchanged"
-    if change.value > 0:
+    before = row["gap"] - change.value
+    if abs(row["gap"]) >= abs(before):
         return "wider"
-    if falling_is_better:
+    ahead, behind = ("better", "worse") if before > 0 else ("worse", "better")
+    if is_rate:
         return "narrower"
-    if row["better_change_high"] < 0:
+    if row[f"{ahead}_change_high"] < 0:
         return "levelled down"
-    return "worse group gains" if row["worse_change_low"] > 0 else "narrower"
+    return "worse group gains" if row[f"{behind}_change_low"] > 0 else "narrower"
 
 
 def widest_rows(measured: Mapping[str, Measured], order: Order) -> Rows:

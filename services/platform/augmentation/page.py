@@ -100,8 +100,8 @@ def findings(report: Mapping[str, Any]) -> list[str]:
             told.append(f"{row['arm']}: no change of the {what} is shown ({limits}).")
             continue
         gone = "" if row["share_gone"] is None else f"; {row['share_gone']:.0%} of it is gone"
-        moved = "narrows" if row["change"] < 0 else "widens"
-        told.append(f"{row['arm']} {moved} the {what} by {limits}{gone}{_AT_WHOSE_COST.get(row['verdict'], '')}.")
+        moved = "widens" if row["verdict"] == "wider" else "narrows"
+        told.append(f"{row['arm']} {moved} the {what} (change {limits}{gone}){_AT_WHOSE_COST.get(row['verdict'], '')}.")
     return told
 
 

@@ -102,7 +102,7 @@ def gap_table(report: Mapping[str, Any]) -> Markup:
         for row in report["gaps"]
     ]
     return table(
-        "Gone: the share of the baseline's gap that is gone; a dash where that gap is not shown to be above 0",
+        "Gone: the share of the baseline's gap that is gone; a dash where that gap is not shown to be there",
         columns,
         rows,
         text_columns=3,

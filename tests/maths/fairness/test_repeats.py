@@ -93,3 +93,12 @@ def test_repeats_of_other_patients_and_none_at_all_are_refused():
     one = rates(1)[0]
     with pytest.raises(ValueError, match="same patients"):
         mean_over_repeats([one, replace(one, patient_ids=one.patient_ids + 1)])
+
+
+def test_a_gap_that_points_the_other_way_has_the_same_share():
+    before, after = (balanced_accuracy(*mean_rates((1, 2, 3, 4), extra=extra)) for extra in (0.5, 0.1))
+    forth, back = named_change(before, after, 0, 1), named_change(before, after, 1, 0)
+    assert back.value == pytest.approx(-forth.value)
+    assert (back.share, back.share_low, back.share_high) == pytest.approx(
+        (forth.share, forth.share_low, forth.share_high)
+    )
