@@ -75,6 +75,8 @@ def _one(message: training_pb2.AlignedShares, at: str) -> AskedShares:
             field=f"{at}.target",
             reason="TARGET_INVALID",
         )
+    if target and message.cohort:
+        raise InvalidInput("give shares, or a cohort that has them, not both", field=f"{at}.cohort")
     if not message.classifier:
         raise InvalidInput("name the classifier that guides", field=f"{at}.classifier", reason="CLASSIFIER_MISSING")
     return AskedShares(
@@ -84,6 +86,7 @@ def _one(message: training_pb2.AlignedShares, at: str) -> AskedShares:
         plain_text(message.classifier_version, f"{at}.classifier_version"),
         _model(message.judge, f"{at}.judge"),
         plain_text(message.judge_version, f"{at}.judge_version"),
+        resource_name(message.cohort, "cohorts", f"{at}.cohort") if message.cohort else "",
     )
 
 
@@ -151,6 +154,7 @@ def _batches(message: training_pb2.Alignment, iterations: int, adapter: Adapter)
         sampler=sampler,
         guidance=message.guidance_scale,
         evaluations=_whole(message.evaluations, usual.evaluations, 1000, "evaluations"),
+        least_noise=_number(message, "least_noise", usual.least_noise, 1.0),
         learning_rate=rate,
         test_images=_whole(message.test_images, usual.test_images, 10_000, "test_images"),
     )

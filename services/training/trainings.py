@@ -56,7 +56,7 @@ class Trainings:
     def _run(self, asked: wire.TrainingRequest) -> Run | AlignmentRun:
         """The run with everything found that the request names."""
         if asked.alignment is not None:
-            return resolve_alignment(asked.alignment, asked.seed, self._settings)
+            return resolve_alignment(asked.alignment, asked.seed, self._ledger, self._settings)
         assert asked.run is not None
         if asked.tuning is None:
             return asked.run
@@ -136,7 +136,10 @@ def alignment_fields(alignment: Mapping[str, Any]) -> dict[str, Any]:
             "least_steps": batches["steps"][0],
             "most_steps": batches["steps"][1],
             "guidance_scale": batches["guidance"],
-            **{name: batches[name] for name in ("sampler", "evaluations", "learning_rate", "test_images")},
+            **{
+                name: batches[name]
+                for name in ("sampler", "evaluations", "least_noise", "learning_rate", "test_images")
+            },
         },
     }
 
@@ -145,9 +148,10 @@ def _shares_fields(shares: Mapping[str, Any]) -> dict[str, Any]:
     judge = shares["judge"] or {"name": "", "version": ""}
     return {
         "attribute": shares["attribute"],
-        "target": dict(zip(shares["levels"], shares["target"], strict=True)),
+        "target": dict(zip(shares["levels"], shares["target"], strict=False)),  # a cohort has them, not the request
         "classifier": f"models/{shares['guide']['name']}",
         "classifier_version": shares["guide"]["version"],
         "judge": f"models/{judge['name']}" if judge["name"] else "",
         "judge_version": judge["version"],
+        "cohort": shares["cohort"],
     }

@@ -124,6 +124,7 @@ class Batches:
     sampler: str = "dpmpp-2m"
     guidance: float = 0.0
     evaluations: int = 2
+    least_noise: float = 0.5
     learning_rate: float = 1e-4
     test_images: int = 40
 
@@ -140,6 +141,9 @@ class Shares:
     levels: tuple[str, ...]
     target: tuple[float, ...]
     judge: Pin | None = None
+    cohort: str = ""
+    """Whose images, as the guide reads them, are the set of targets; ``target`` is empty then."""
+    manifest_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,7 @@ class AskedShares:
     classifier_version: str
     judge: str
     judge_version: str
+    cohort: str
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,7 @@ class Alignment:
     prompts: tuple[str, ...]
     test_prompts: tuple[str, ...]
     registries: tuple[str, ...]
+    store: str = ""
     joint: bool = False
     threshold: float = 0.8
     preservation: float = 8.0
@@ -209,5 +215,10 @@ def alignment_from_dict(plain: Mapping[str, Any]) -> Alignment:
 
 
 def _shares(plain: Mapping[str, Any]) -> Shares:
-    judge = Pin(**plain["judge"]) if plain["judge"] else None
-    return Shares(plain["attribute"], Pin(**plain["guide"]), tuple(plain["levels"]), tuple(plain["target"]), judge)
+    told = {
+        "guide": Pin(**plain["guide"]),
+        "levels": tuple(plain["levels"]),
+        "target": tuple(plain["target"]),
+        "judge": Pin(**plain["judge"]) if plain["judge"] else None,
+    }
+    return Shares(**{**plain, **told})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evenhand.calls import resource_name
 from evenhand.errors import InvalidInput
 from evenhand.training.v1 import training_pb2
 from evenhand.tuning import model_version
@@ -22,12 +23,14 @@ class AlignedShares:
         classifier: guides, "cardiac-sex-classifier@1"; without a version the highest.
         target: share by level, adding up to 1; empty means equal shares.
         judge: another classifier, which never guides and says what came of it.
+        cohort: "cohorts/…" of real images, whose outputs of the classifier are the targets instead of shares.
     """
 
     attribute: str
     classifier: str
     target: Mapping[str, float] = field(default_factory=dict)
     judge: str = ""
+    cohort: str = ""
 
     def message(self) -> training_pb2.AlignedShares:
         classifier, classifier_version = model_version(self.classifier)
@@ -39,6 +42,7 @@ class AlignedShares:
             classifier_version=classifier_version,
             judge=judge,
             judge_version=judge_version,
+            cohort=resource_name("cohorts", self.cohort) if self.cohort else "",
         )
 
 

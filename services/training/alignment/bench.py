@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import nn
 
 from services.adapters.diffusion_folder import load_latent_diffusion
+from services.adapters.object_store import open_object_store
 from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.maths.diffusion.parameterisation import Parameterisation
 from services.training.alignment.generator import Generator
 from services.training.alignment.judging import Judge
 from services.training.alignment.objective import Guide, Objective
+from services.training.cohorts import read_manifest, record_images
 from services.training.networks import load_frozen, pinned
 from services.training.tuning import Alignment, Shares
+
+MOST_FIXED = 2000
+"""Images of a cohort that make the set of targets; a share needs no more."""
 
 Prepare = Callable[[nn.Module], nn.Module]
 
@@ -48,9 +56,9 @@ def set_up(alignment: Alignment, prepare: Prepare) -> Bench:
         sampler=how.sampler,
         spacing=base.diffusion.spacing,
     )
-    guides = {shares.attribute: prepare(load_frozen(models, shares.guide)) for shares in alignment.shares}
+    guides = [_guide(shares, alignment, models, prepare) for shares in alignment.shares]
     objective = Objective(
-        tuple(Guide(shares.attribute, guides[shares.attribute], shares.target) for shares in alignment.shares),
+        tuple(guides),
         prepare(load_frozen(models, alignment.encoder)),
         alignment.threshold,
         alignment.preservation,
@@ -59,12 +67,38 @@ def set_up(alignment: Alignment, prepare: Prepare) -> Bench:
         spec.low,
         spec.high,
     )
-    judges = [judge for shares in alignment.shares for judge in _judges(shares, guides, models, prepare)]
+    judges = [
+        judge
+        for shares, guide in zip(alignment.shares, guides, strict=True)
+        for judge in _judges(replace(shares, target=guide.target), guide.network, models, prepare)
+    ]
     return Bench(alignment, base, models.folder(base), generator, objective, tuple(judges))
 
 
-def _judges(shares: Shares, guides: dict[str, nn.Module], models: DirectoryRegistry, prepare: Prepare) -> list[Judge]:
-    told = [Judge(shares, shares.guide, guides[shares.attribute], guided=True)]
+def _guide(shares: Shares, alignment: Alignment, models: DirectoryRegistry, prepare: Prepare) -> Guide:
+    network = prepare(load_frozen(models, shares.guide))
+    if not shares.cohort:
+        return Guide(shares.attribute, network, shares.target)
+    fixed = _outputs(network, models.find(shares.guide.name, shares.guide.version), alignment.store, shares)
+    classes = np.bincount(fixed.argmax(1), minlength=fixed.shape[1])
+    return Guide(shares.attribute, network, tuple((classes / len(fixed)).tolist()), fixed)
+
+
+@torch.no_grad()
+def _outputs(network: nn.Module, record: ModelRecord, store: str, shares: Shares) -> np.ndarray:
+    """(M, K) float64 probabilities of the cohort's images, the first :data:`MOST_FIXED` in record order."""
+    opened = open_object_store(store)
+    images = record_images(opened, read_manifest(opened, shares.manifest_key), record.input.spec())
+    device = next(network.parameters()).device
+    parts = [
+        network(torch.from_numpy(image).to(device)).double().softmax(1).cpu().numpy()
+        for _, image in islice(images, MOST_FIXED)
+    ]
+    return np.concatenate(parts)
+
+
+def _judges(shares: Shares, guide: nn.Module, models: DirectoryRegistry, prepare: Prepare) -> list[Judge]:
+    told = [Judge(shares, shares.guide, guide, guided=True)]
     if shares.judge is not None:
         told.append(Judge(shares, shares.judge, prepare(load_frozen(models, shares.judge)), guided=False))
     return told

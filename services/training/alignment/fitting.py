@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from services.maths.alignment import chain_gradient, equalised_effects
+from services.maths.diffusion.parameterisation import Parameterisation
+from services.maths.diffusion.plans import Plan
 from services.training.alignment.generator import Generator, States
 from services.training.alignment.objective import Judged, Objective, judge, originals
 from services.training.snapshots import State
@@ -18,7 +20,9 @@ from services.training.snapshots import State
 @dataclass(frozen=True)
 class Schedule:
     """How long and how. An iteration samples ``images`` of each of ``prompts`` prompts with ``steps`` steps, a number
-    drawn from the range, both ends included, and goes back through ``evaluations`` of them.
+    drawn from the range, both ends included, and goes back through ``evaluations`` of those at which at least
+    ``least_noise`` of the noise levels are still to come: an image's group is decided there. Later steps draw details,
+    and details that please the guide are what a generator fools it with.
     """
 
     iterations: int
@@ -28,6 +32,7 @@ class Schedule:
     evaluations: int
     learning_rate: float
     ema: float
+    least_noise: float = 0.5
     rows_at_once: int = 64
 
     @property
@@ -35,8 +40,10 @@ class Schedule:
         return self.prompts * self.images
 
     def rate(self, iteration: int) -> float:
-        """Linear over the first twentieth, then constant, as published; the average settles it at the end."""
-        return self.learning_rate * min(1.0, (iteration + 1) / max(1, self.iterations // 20))
+        """Linear up over the first twentieth and, so that shares settle, linear down over the second half."""
+        up = (iteration + 1) / max(1, self.iterations // 20)
+        down = 2.0 * (1.0 - iteration / self.iterations)
+        return self.learning_rate * min(1.0, up, down)
 
 
 class Fitting:
@@ -48,7 +55,7 @@ class Fitting:
         self.learning = list(learning)
         self.average = [parameter.detach().clone() for parameter in self.learning]
         self.optimizer = torch.optim.AdamW(
-            self.learning, lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+            self.learning, lr=schedule.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
         )
         self.done = 0
 
@@ -81,7 +88,7 @@ class Fitting:
         states = generator.states(batch)
         with torch.no_grad():
             drawn = generator.sample(generator.original, x, states, plan).image
-            before = originals(objective, generator.pictures(drawn))
+            before = originals(objective, generator.pictures(drawn), draws)
         run = generator.sample(generator.unet, x, states, plan)
         judged = judge(objective, generator.pictures, run.image, before=before, prompts=batch, rng=rng)
         self.optimizer.zero_grad(set_to_none=True)
@@ -89,7 +96,7 @@ class Fitting:
             _output(generator, states),
             run,
             judged.gradient,
-            equalised_effects(plan, generator.scalings),
+            _effects(plan, generator.scalings, how.least_noise),
             rows_at_once=how.rows_at_once,
             evaluations=min(how.evaluations, plan.evaluations),
             generator=draws,
@@ -138,6 +145,12 @@ class Fitting:
                 moments.setdefault(int(index_), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _effects(plan: Plan, scalings: Parameterisation, least_noise: float) -> np.ndarray:
+    """(K,) equal effects of the steps that learn, 0 of the others; at least the first one learns."""
+    learns = plan.timesteps >= min(least_noise * scalings.schedule.steps, plan.timesteps.max())
+    return np.where(learns, equalised_effects(plan, scalings), 0.0)
 
 
 def _output(generator: Generator, states: States) -> Callable[..., torch.Tensor]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from services.maths.alignment import (
     alignment_loss,
-    by_attribute,
     by_prompt,
     crossed,
     crossed_logits,
@@ -24,14 +24,22 @@ from services.maths.alignment import (
     pseudo_labels,
 )
 
+VIEWS = 3
+_REACH, _GAIN, _GRAIN = 3, 0.05, 0.08
+"""Of a view: pixels of its shift, parts of its gain, and the deviation of its noise on a scale from -1 to 1."""
+
 
 @dataclass(frozen=True)
 class Guide:
-    """A frozen classifier of one attribute, (B, 3, H, W) in [0, 1] → (B, K) logits, and the shares to reach."""
+    """A frozen classifier of one attribute, (B, 3, H, W) in [0, 1] → (B, K) logits, and the shares to reach.
+
+    ``fixed`` (M, K) are its outputs of real images instead, of which every prompt's images get as many as they are.
+    """
 
     attribute: str
     network: nn.Module
     target: tuple[float, ...]
+    fixed: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +64,15 @@ class Objective:
         scaled = ((pictures - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
         return scaled.contiguous(memory_format=torch.channels_last)
 
-    def logits(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """Of each attribute."""
-        shown = self.shown(pictures)
-        return [guide.network(shown) for guide in self.guides]
+    def logits(self, pictures: torch.Tensor, draws: torch.Generator) -> list[torch.Tensor]:
+        """Of each attribute, the mean over :data:`VIEWS` views of each picture that differ in what says nothing.
+
+        A generator soon finds patterns that move a classifier and show nothing; they seldom outlast a shift, a blur
+        and some noise (expectation over transformations, Athalye et al. 2018).
+        """
+        views = [self.shown(_seen_anew(pictures, draws)) for _ in range(VIEWS)]
+        found = [torch.stack([guide.network(view) for view in views]).mean(0) for guide in self.guides]
+        return found
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = self.encoder(pictures.contiguous(memory_format=torch.channels_last))
@@ -85,9 +98,9 @@ class Judged:
     shares: tuple[tuple[float, ...], ...]
 
 
-def originals(objective: Objective, pictures: torch.Tensor) -> Originals:
+def originals(objective: Objective, pictures: torch.Tensor, draws: torch.Generator) -> Originals:
     with torch.no_grad():
-        classes = [logits.argmax(1) for logits in objective.logits(pictures)]
+        classes = [logits.argmax(1) for logits in objective.logits(pictures, draws)]
         return Originals(objective.features(pictures), torch.stack(classes, 1))
 
 
@@ -103,7 +116,7 @@ def judge(
     """Losses of the images that ``latents`` (B, C, h, w) decode to. ``prompts`` (B,): each is aligned by itself."""
     latents = latents.detach().requires_grad_(True)
     pictures = decode(latents)
-    logits = objective.logits(pictures)
+    logits = objective.logits(pictures, torch.Generator().manual_seed(int(rng.integers(2**62))))
     labels, sure = _labels(objective, [each.detach() for each in logits], prompts, rng)
     scored = [crossed_logits(logits)] if objective.joint else logits
     aligned = sum((alignment_loss(each, labels[:, a], sure[:, a]) for a, each in enumerate(scored)), torch.zeros(()))
@@ -112,6 +125,18 @@ def judge(
     (gradient,) = torch.autograd.grad(aligned + objective.preservation * kept, latents)
     shares = tuple(tuple(each.softmax(1).mean(0).tolist()) for each in logits)
     return Judged(float(aligned.detach()), float(kept.detach()), gradient, float(sure.float().mean()), shares)
+
+
+def _seen_anew(pictures: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+    """(B, C, H, W) shifted, blurred, brighter or darker, and noisy, each by its own amounts."""
+    count, height, width = len(pictures), pictures.shape[2], pictures.shape[3]
+    down, across = (int(place) for place in torch.randint(2 * _REACH + 1, (2,), generator=draws))
+    padded = functional.pad(pictures, (_REACH,) * 4, mode="replicate")
+    moved = padded[:, :, down : down + height, across : across + width]
+    blurred = functional.avg_pool2d(functional.pad(moved, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    amount, gain, grain = torch.rand(3, count, 1, 1, 1, generator=draws).to(pictures.device)
+    noise = torch.randn(pictures.shape, generator=draws).to(pictures.device)
+    return (1 + _GAIN * (2 * gain - 1)) * torch.lerp(moved, blurred, amount) + _GRAIN * grain * noise
 
 
 def _labels(
@@ -124,13 +149,19 @@ def _labels(
         (wanted,) = crossed([[target] for target in targets])
         q = [by_prompt(crossed(found), prompts, wanted, rng=rng)]
     else:
-        q = by_attribute(found, prompts, targets, rng=rng)
+        q = [_by_guide(guide, p, prompts, rng) for guide, p in zip(objective.guides, found, strict=True)]
     pairs = [pseudo_labels(each, objective.threshold) for each in q]
     device = logits[0].device
     return (
         torch.stack([torch.from_numpy(label) for label, _ in pairs], 1).to(device),
         torch.stack([torch.from_numpy(sure) for _, sure in pairs], 1).to(device),
     )
+
+
+def _by_guide(guide: Guide, p: np.ndarray, prompts: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    if guide.fixed is None:
+        return by_prompt(p, prompts, guide.target, rng=rng)
+    return by_prompt(p, prompts, None, rng=rng, fixed=guide.fixed)
 
 
 def _weights(objective: Objective, before: Originals, labels: torch.Tensor, sure: torch.Tensor) -> torch.Tensor:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from services.adapters.diffusion_folder import load_text_encoder
 from services.adapters.learned import read_learned
+from services.adapters.ledger import Ledger
+from services.adapters.object_store import open_object_store
 from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.errors import FailedPrecondition, InvalidInput, OutOfRange
 from services.maths.fairness.generator_bias import MINIMUM_PROMPTS
 from services.maths.phantoms.captions import parse
 from services.maths.phantoms.prompt_grids import prompt_grid
 from services.maths.phantoms.worlds import Kind
+from services.training.cohorts import find_manifest
 from services.training.examples import TRAINING, VALIDATION, phantom_names
 from services.training.networks import find_model, pin_of
 from services.training.recipes import MODALITIES, RECIPES
@@ -22,7 +26,7 @@ from services.training.settings import Settings
 from services.training.tuning import Alignment, AskedAlignment, AskedShares, Shares
 
 
-def resolve_alignment(asked: AskedAlignment, seed: int, settings: Settings) -> AlignmentRun:
+def resolve_alignment(asked: AskedAlignment, seed: int, ledger: Ledger, settings: Settings) -> AlignmentRun:
     """Find what the request names and check that it fits, before anything is computed.
 
     Raises NotFound MODEL_NOT_FOUND, InvalidInput (TASK_MISMATCH, CLASSIFIER_MISMATCH, LEVEL_UNKNOWN, ENCODER_MISSING,
@@ -36,7 +40,11 @@ def resolve_alignment(asked: AskedAlignment, seed: int, settings: Settings) -> A
         raise InvalidInput(
             f"{base.name} does {base.task}; a text-to-image model is aligned", field="base", reason="TASK_MISMATCH"
         )
-    shares = tuple(_shares(registry, one, base, f"alignment.shares[{index}]") for index, one in enumerate(asked.shares))
+    found = [_shares(registry, one, base, f"alignment.shares[{index}]") for index, one in enumerate(asked.shares)]
+    shares = tuple(
+        _of_cohort(asked, one, ledger, settings, f"alignment.shares[{index}].cohort") if one.cohort else one
+        for index, one in enumerate(found)
+    )
     prompts, test_prompts = _prompts(asked, base, shares)
     text = load_text_encoder(registry.folder(base))
     for at, some in (("alignment.prompts", prompts), ("alignment.test_prompts", test_prompts)):
@@ -54,6 +62,7 @@ def resolve_alignment(asked: AskedAlignment, seed: int, settings: Settings) -> A
         prompts,
         test_prompts,
         tuple(map(str, roots)),
+        settings.store,
         asked.joint,
         asked.threshold,
         asked.preservation,
@@ -77,8 +86,9 @@ def _shares(registry: DirectoryRegistry, asked: AskedShares, base: ModelRecord, 
         )
     equal = 1.0 / len(guide.labels)
     target = tuple(asked.target.get(level, 0.0) if asked.target else equal for level in guide.labels)
+    told = Shares(asked.attribute, pin_of(guide), guide.labels, () if asked.cohort else target, cohort=asked.cohort)
     if not asked.judge:
-        return Shares(asked.attribute, pin_of(guide), guide.labels, target)
+        return told
     judge = _classifier(registry, (asked.judge, asked.judge_version), base, asked.attribute, f"{at}.judge")
     if judge.labels != guide.labels:
         raise InvalidInput(
@@ -87,7 +97,21 @@ def _shares(registry: DirectoryRegistry, asked: AskedShares, base: ModelRecord, 
             reason="CLASSIFIER_MISMATCH",
         )
     _keep_apart(registry, guide, judge, f"{at}.judge")
-    return Shares(asked.attribute, pin_of(guide), guide.labels, target, pin_of(judge))
+    return replace(told, judge=pin_of(judge))
+
+
+def _of_cohort(asked: AskedAlignment, shares: Shares, ledger: Ledger, settings: Settings, at: str) -> Shares:
+    """The shares with the cohort's manifest, which has enough images and one attribute for each."""
+    if asked.joint:
+        raise InvalidInput("a cohort's outputs are of one attribute; a joint alignment needs shares", field=at)
+    key, manifest = find_manifest(ledger, open_object_store(settings.store), shares.cohort, at)
+    if manifest["records"] < asked.batches.images:
+        raise InvalidInput(
+            f"{shares.cohort} has {manifest['records']} images, fewer than the {asked.batches.images} of each prompt",
+            field=at,
+            reason="COHORT_TOO_SMALL",
+        )
+    return replace(shares, manifest_key=key)
 
 
 def _classifier(

@@ -77,6 +77,7 @@ def _fit(
         evaluations=how.evaluations,
         learning_rate=how.learning_rate,
         ema=_EMA,
+        least_noise=how.least_noise,
         rows_at_once=_ROWS_AT_ONCE,
     )
     fitting = Fitting(generator, learning, schedule)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 
 from services.adapters.object_store import ObjectStore
 from services.errors import InvalidInput
-from services.hosting.shards import ShardRef, read_shard
 from services.maths.fairness.groups import Grouping, intersect
 from services.maths.imaging.degradation import degrade
 from services.maths.mitigation.attributes import NOT_RECORDED, Missing, trainable
 from services.maths.phantoms import draw_records
 from services.maths.phantoms.worlds import Kind, patient_name
 from services.maths.pixels import PixelSpec, to_model
+from services.training.cohorts import record_images
 from services.training.examples import DRAWN_AT, HELD_OUT, TRAINING, phantom_seed
 from services.training.mitigation.people import phantom_attributes
 
@@ -130,18 +130,8 @@ def cohort_images(
 ) -> np.ndarray:
     """Images of the cohort's records that are among ``people``, in their order. ``check`` is called between shards."""
     wanted = set(people["record_id"])
-    return np.concatenate(list(_shard_images(store, manifest, wanted, spec, check)))
-
-
-def _shard_images(
-    store: ObjectStore, manifest: Mapping[str, Any], wanted: set[str], spec: PixelSpec, check: Check
-) -> Iterator[np.ndarray]:
-    for ref in manifest["shards"]:
-        check()
-        shard = read_shard(store, ShardRef.from_dict(ref))
-        for record_id, image in zip(shard.records["record_id"], shard.images, strict=True):
-            if record_id in wanted:
-                yield to_model(image[None], spec)
+    found = record_images(store, manifest, spec, check)
+    return np.concatenate([image for record_id, image in found if record_id in wanted])
 
 
 def assemble(

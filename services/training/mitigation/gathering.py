@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.adapters.object_store import open_object_store
 from services.adapters.weights import ModelRecord
+from services.training.cohorts import read_manifest
 from services.training.examples import HELD_OUT, TRAINING, VALIDATION
 from services.training.mitigation.cases import (
     Check,
@@ -13,7 +14,7 @@ from services.training.mitigation.cases import (
     cohort_images,
     phantom_images,
 )
-from services.training.mitigation.people import cohort_people, read_manifest
+from services.training.mitigation.people import cohort_people
 from services.training.runs import Run
 from services.training.tuning import Tuning
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,11 +55,6 @@ def phantom_people(kind: Kind, patients: Mapping[int, int], seed: int) -> pd.Dat
             name = patient_name(kind, drawn, index)
             rows.append({"record_id": who.patient_id, "patient_id": name, "role": role} | attributes)
     return pd.DataFrame(rows).assign(**{f"label_{label}": None for label in LABELS[kind]})
-
-
-def read_manifest(store: ObjectStore, key: str) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads(store.get(key))
-    return manifest
 
 
 def cohort_people(store: ObjectStore, manifest: Mapping[str, Any], *, patients: int, seed: int) -> pd.DataFrame:

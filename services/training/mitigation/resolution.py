@@ -12,9 +12,10 @@ from services.adapters.learned import read_learned
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore, open_object_store
 from services.adapters.weights import DirectoryRegistry, ModelRecord
-from services.errors import FailedPrecondition, InvalidInput, NotFound, UnknownLabel
+from services.errors import FailedPrecondition, InvalidInput, UnknownLabel
 from services.maths.canonical import digest
 from services.maths.phantoms import LABELS
+from services.training.cohorts import find_manifest
 from services.training.examples import TRAINING, VALIDATION
 from services.training.mitigation.cases import attribute_groupings
 from services.training.mitigation.people import (
@@ -22,7 +23,6 @@ from services.training.mitigation.people import (
     cohort_people,
     learned_patients,
     phantom_people,
-    read_manifest,
 )
 from services.training.networks import find_model, pin_of
 from services.training.recipes import MODALITIES, PIXELS, Recipe
@@ -142,17 +142,10 @@ def _data(asked: Asked, run: Run, ledger: Ledger, store: ObjectStore) -> Found:
     if not asked.cohort:
         people = phantom_people(run.recipe.kind, {TRAINING: run.patients, VALIDATION: run.others}, run.seed)
         return Found(Source(world=asked.world or run.recipe.world), people, tuple(LABELS[run.recipe.kind]))
-    key, manifest = _manifest(ledger, store, asked.cohort, "data.cohort")
+    key, manifest = find_manifest(ledger, store, asked.cohort, "data.cohort")
     people = cohort_people(store, manifest, patients=run.patients, seed=run.seed)
     labels = tuple(label["name"] for label in manifest["labels"])
     return Found(Source(asked.cohort, manifest["digest"], key), people, labels)
-
-
-def _manifest(ledger: Ledger, store: ObjectStore, cohort: str, at: str) -> tuple[str, dict[str, Any]]:
-    body = ledger.get_resource(cohort)
-    if body is None:
-        raise NotFound(f"there is no {cohort}", field=at, reason="COHORT_NOT_FOUND")
-    return body["manifest_key"], read_manifest(store, body["manifest_key"])
 
 
 def _labels(asked: Asked, predictor: ModelRecord, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -177,7 +170,7 @@ def _apart(asked: Asked, found: Found, base: bytes, ledger: Ledger, store: Objec
     """
     if not asked.audit_cohort:
         return found.source
-    _, manifest = _manifest(ledger, store, asked.audit_cohort, "data.audit_cohort")
+    _, manifest = find_manifest(ledger, store, asked.audit_cohort, "data.audit_cohort")
     audited = cohort_patients(store, manifest)
     shared = learned_patients(found.people) & audited
     shared.update(*(one.shared(audited) for one in read_learned(base)))

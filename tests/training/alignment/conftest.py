@@ -75,13 +75,13 @@ def asked():
 
 
 @pytest.fixture
-def run_of(asked, settings):
+def run_of(asked, room):
     """The resolved run of a request."""
     from evenhand.training.v1 import training_service_pb2
 
     def run(**changes):
         request = training_request(training_service_pb2.CreateTrainingRequest(**asked(**changes)))
-        return resolve_alignment(request.alignment, request.seed, settings)
+        return resolve_alignment(request.alignment, request.seed, room.ledger, room.settings)
 
     return run
 

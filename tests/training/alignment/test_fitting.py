@@ -8,8 +8,8 @@ import torch
 from torch.nn.utils import parametrize
 
 from services.training.alignment.adapters import make_trainable, merge
-from services.training.alignment.fitting import Fitting, Schedule
-from services.training.alignment.objective import judge, originals
+from services.training.alignment.fitting import Fitting, Schedule, _effects
+from services.training.alignment.objective import _seen_anew, judge, originals
 from services.training.tuning import Adapter
 from tests.training.alignment.conftest import TEST_PROMPTS
 
@@ -61,7 +61,7 @@ def test_before_the_first_update_the_images_are_the_originals_to_the_bit(bench_o
     states, plan = generator.states([TEST_PROMPTS[1]] * 6), generator.plan(2)
     latents = [generator.sample(unet, x, states, plan).image for unet in (generator.original, generator.unet)]
     assert torch.equal(*latents)
-    before = originals(objective, generator.pictures(latents[0]).detach())
+    before = originals(objective, generator.pictures(latents[0]).detach(), torch.Generator().manual_seed(1))
     judged = judge(
         objective,
         generator.pictures,
@@ -124,7 +124,7 @@ def test_crossed_attributes_are_aligned_together(bench_of):
     generator = bench.generator
     x = torch.randn(12, *generator.shape, generator=torch.Generator().manual_seed(1))
     image = generator.sample(generator.unet, x, generator.states([TEST_PROMPTS[0]] * 12), generator.plan(2)).image
-    before = originals(both, generator.pictures(image).detach())
+    before = originals(both, generator.pictures(image).detach(), torch.Generator().manual_seed(1))
     assert before.classes.shape == (12, 2)
     judged = judge(
         both,
@@ -136,3 +136,25 @@ def test_crossed_attributes_are_aligned_together(bench_of):
     )
     assert len(judged.shares) == 2
     assert judged.gradient.isfinite().all()
+
+
+def test_only_noisy_steps_learn_and_the_others_equally_not_at_all(bench_of):
+    generator = bench_of().generator
+    plan = generator.plan(8)
+    effects = _effects(plan, generator.scalings, 0.5)
+    learns = plan.timesteps >= 500
+    assert learns.sum() == 4
+    assert not effects[~learns].any()
+    assert np.ptp(effects[learns]) == 0
+    assert effects[0] < 0
+    assert (_effects(plan, generator.scalings, 1.0) != 0).sum() == 1
+
+
+def test_views_of_a_picture_differ_in_what_says_nothing(bench_of):
+    objective = bench_of().objective
+    pictures = torch.linspace(-1, 1, 64).expand(2, 3, 64, 64).contiguous()
+    one, other = (_seen_anew(pictures, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(one.mean((2, 3)), pictures.mean((2, 3)), atol=0.2, rtol=0)
+    logits = objective.logits(pictures, torch.Generator().manual_seed(1))
+    assert torch.equal(logits[0], objective.logits(pictures, torch.Generator().manual_seed(1))[0])

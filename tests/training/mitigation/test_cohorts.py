@@ -11,10 +11,11 @@ from services.adapters.weights import DirectoryRegistry
 from services.errors import FailedPrecondition, InvalidInput
 from services.maths.fairness.groups import Grouping
 from services.maths.phantoms import draw_records
+from services.training.cohorts import read_manifest
 from services.training.examples import HELD_OUT, TRAINING, VALIDATION
 from services.training.mitigation.cases import attribute_groupings
 from services.training.mitigation.gathering import gather
-from services.training.mitigation.people import cohort_people, read_manifest
+from services.training.mitigation.people import cohort_people
 from services.training.runs import run_from_dict
 from services.training.zoo import ZOO
 from tests.training.mitigation.cohorts import records
