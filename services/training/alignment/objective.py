@@ -136,7 +136,8 @@ def _seen_anew(pictures: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
     blurred = functional.avg_pool2d(functional.pad(moved, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     amount, gain, grain = torch.rand(3, count, 1, 1, 1, generator=draws).to(pictures.device)
     noise = torch.randn(pictures.shape, generator=draws).to(pictures.device)
-    return (1 + _GAIN * (2 * gain - 1)) * torch.lerp(moved, blurred, amount) + _GRAIN * grain * noise
+    seen: torch.Tensor = (1 + _GAIN * (2 * gain - 1)) * torch.lerp(moved, blurred, amount) + _GRAIN * grain * noise
+    return seen
 
 
 def _labels(

@@ -10,10 +10,12 @@ import numpy as np
 import typer
 from rich.markup import escape
 
+from evenhand.artifacts import write_whole
 from evenhand.before_after import changes_table
 from evenhand.commands import evaluate, prompt_grid
 from evenhand.commands.console import AsJson, Limit, connected, out, print_fields, print_resource, print_resources
 from evenhand.generator_cards import verdicts_table
+from evenhand.model_card import model_card, read_report
 from evenhand.resources.v1 import model_pb2
 from evenhand.summary import rich_table
 
@@ -46,6 +48,27 @@ def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
             out.print(f"\n[bold]{escape(title)}[/bold]", soft_wrap=True, highlight=False)
             print_changes([audit])
             out.print(f"report: {audit.report}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def card(
+    context: typer.Context,
+    name: Name,
+    path: Annotated[Path, typer.Option("--out", help="The page to write.", dir_okay=False)],
+    reports: Annotated[
+        list[Path] | None, typer.Option("--report", help="Of a prompt grid or an evaluation: folder or report.json.")
+    ] = None,
+) -> None:
+    """Write a generator's card as one page: whom it draws, quality and copies by group, what it is for.
+
+    Reports of another version of the model are refused.
+
+    Example: evenhand models card cardiac-skewed-diffusion@2 --report grid --report quality --out card.html
+    """
+    with connected(context) as client:
+        model = client.models.get(name).proto
+    page = model_card(model, [read_report(one) for one in reports or ()])
+    out.print(str(write_whole(path, page.encode())), soft_wrap=True, highlight=False)
 
 
 def print_generator_card(model: model_pb2.Model) -> None:
