@@ -58,7 +58,11 @@ def _header(report: Mapping[str, Any], title: str) -> Markup:
         f"A classifier of {report['label'].replace('_', ' ')} learns from each arm {len(report['seeds'])} times and is "
         f"judged on {test['records']} real images of {test['patients']} test patients, {test['positives']} positive."
     )
-    return element("header", element("h1", title), element("p", told), element("p", NOTICE, class_="notice"))
+    flagged = [name for name, found in report["fidelity"].items() if found["problems"]]
+    words = f"What was asked for is not what {', '.join(flagged)} shows: see Fidelity before reading on."
+    notices = [NOTICE, *([words] if flagged else [])]
+    told_first = (element("p", notice, class_="notice") for notice in notices)
+    return element("header", element("h1", title), element("p", told), *told_first)
 
 
 def _gaps(report: Mapping[str, Any]) -> Markup:

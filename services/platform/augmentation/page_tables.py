@@ -7,7 +7,7 @@ from typing import Any
 
 from services.audit.report.markup import Content, Markup, element, join
 from services.audit.report.spelling import NOTHING, interval, number, signed
-from services.audit.report.tables import stacked, table
+from services.audit.report.tables import table
 
 Row = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ def metric_table(report: Mapping[str, Any], metric: str, threshold: str) -> Mark
         by_place.setdefault((row["attribute"], row["group"]), {})[row["arm"]] = row
     columns: list[Content] = ["Attribute", "Group", "Patients", "Positives"]
     for arm in arms:
-        columns += [stacked(arm, "mean ± SD over repeats"), stacked("95 %", "over patients")]
+        columns += [f"{arm}: mean ± SD over repeats", "95 % over patients"]
     lines = [[*_place(place, of[arms[0]]), *_values(arms, of)] for place, of in by_place.items()]
     return table(_caption(metric, threshold), columns, lines, text_columns=2)
 
@@ -62,7 +62,7 @@ def change_table(report: Mapping[str, Any], metric: str, threshold: str) -> Mark
             by_place.setdefault((row["attribute"], row["group"]), {})[row["arm"]] = row
     columns: list[Content] = ["Attribute", "Group"]
     for arm in arms:
-        columns += [stacked(arm, f"less {report['baseline']}"), stacked("95 %", "over patients")]
+        columns += [f"{arm} less {report['baseline']}", "95 % over patients"]
     lines = []
     for (attribute, group), of in by_place.items():
         cells: list[Content] = [attribute or "everyone", group if attribute else ""]

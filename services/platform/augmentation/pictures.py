@@ -10,7 +10,7 @@ from services.audit.report.spelling import interval, number
 
 Row = Mapping[str, Any]
 
-_WIDTH, _LEFT, _RIGHT, _LINE, _TOP = 860, 250, 150, 26, 14
+_WIDTH, _LEFT, _RIGHT, _LINE, _TOP = 960, 250, 250, 26, 14
 _INK, _QUIET, _BASE = "var(--ink, #1b1d21)", "var(--quiet, #6a6f78)", "#2f6fb0"
 
 
@@ -49,7 +49,9 @@ def gap_figure(rows: Sequence[Row], title: str) -> Markup:
             element("circle", cx=at(row["gap"]), cy=y, r=5, fill=ink),
             _text(_WIDTH - _RIGHT + 12, y + 4, f"{number(row['gap'])} {interval(row['ci_low'], row['ci_high'])}"),
         ]
-    drawing = element("svg", join(*parts), viewBox=f"0 0 {_WIDTH} {height}", role="img", style="max-width:100%")
+    drawing = element(
+        "svg", join(*parts), viewBox=f"0 0 {_WIDTH} {height}", role="img", style=f"width:{_WIDTH}px;max-width:100%"
+    )
     return element("figure", element("figcaption", title), drawing)
 
 
