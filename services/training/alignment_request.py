@@ -49,7 +49,7 @@ def asked_alignment(message: training_service_pb2.CreateTrainingRequest) -> Aske
         test_prompts=_prompts(wanted.test_prompts, f"{_AT}.test_prompts"),
         joint=wanted.joint,
         threshold=_threshold(wanted.confidence),
-        preservation=_number(wanted, "preservation", 8.0, 1e6),
+        preservation=_number(wanted, "preservation", 0.5, 1e6),
         flipped_weight=_number(wanted, "flipped_weight", 0.2, 1.0),
         adapter=adapter,
         batches=_batches(wanted, message.epochs, adapter),
@@ -100,7 +100,7 @@ def _prompts(prompts: Sequence[str], at: str) -> tuple[str, ...]:
 
 def _threshold(value: float) -> float:
     try:
-        return checked_threshold(value or 0.8)
+        return checked_threshold(value or 0.6)
     except ValueError as error:
         raise OutOfRange(str(error), field=f"{_AT}.confidence") from error
 

@@ -117,14 +117,14 @@ class Adapter:
 class Batches:
     """How an alignment samples and steps. ``steps`` is a range, both ends included; guidance 0 is the model's own."""
 
-    iterations: int = 60
+    iterations: int = 40
     prompts: int = 4
-    images: int = 12
+    images: int = 10
     steps: tuple[int, int] = (6, 8)
     sampler: str = "dpmpp-2m"
     guidance: float = 0.0
     evaluations: int = 2
-    least_noise: float = 0.5
+    least_noise: float = 0.6
     learning_rate: float = 1e-4
     test_images: int = 40
 
@@ -190,8 +190,8 @@ class Alignment:
     registries: tuple[str, ...]
     store: str = ""
     joint: bool = False
-    threshold: float = 0.8
-    preservation: float = 8.0
+    threshold: float = 0.6
+    preservation: float = 0.5
     flipped_weight: float = 0.2
     adapter: Adapter = Adapter()
     batches: Batches = Batches()

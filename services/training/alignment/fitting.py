@@ -32,7 +32,7 @@ class Schedule:
     evaluations: int
     learning_rate: float
     ema: float
-    least_noise: float = 0.5
+    least_noise: float = 0.6
     rows_at_once: int = 64
 
     @property

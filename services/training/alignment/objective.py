@@ -24,6 +24,9 @@ from services.maths.alignment import (
     pseudo_labels,
 )
 
+TEMPERATURE = 4.0
+"""Of the guide's logits in the loss: a classifier of clear images is sure of anything a little beyond its cut, and a
+generator that stops there draws images between the groups."""
 VIEWS = 3
 _REACH, _GAIN, _GRAIN = 3, 0.05, 0.08
 """Of a view: pixels of its shift, parts of its gain, and the deviation of its noise on a scale from -1 to 1."""
@@ -118,7 +121,8 @@ def judge(
     pictures = decode(latents)
     logits = objective.logits(pictures, torch.Generator().manual_seed(int(rng.integers(2**62))))
     labels, sure = _labels(objective, [each.detach() for each in logits], prompts, rng)
-    scored = [crossed_logits(logits)] if objective.joint else logits
+    softer = [each / TEMPERATURE for each in logits]
+    scored = [crossed_logits(softer)] if objective.joint else softer
     aligned = sum((alignment_loss(each, labels[:, a], sure[:, a]) for a, each in enumerate(scored)), torch.zeros(()))
     weights = _weights(objective, before, labels, sure).to(latents.device)
     kept = preservation_loss(objective.features(pictures), before.features, weights)
