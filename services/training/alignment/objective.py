@@ -28,8 +28,9 @@ TEMPERATURE = 4.0
 """Of the guide's logits in the loss: a classifier of clear images is sure of anything a little beyond its cut, and a
 generator that stops there draws images between the groups."""
 VIEWS = 3
-_REACH, _GAIN, _GRAIN = 3, 0.05, 0.08
-"""Of a view: pixels of its shift, parts of its gain, and the deviation of its noise on a scale from -1 to 1."""
+_REACH, _GAIN, _GRAIN, _COARSER = 3, 0.05, 0.04, (1.5, 2.5)
+"""Of a view: pixels of its shift, parts of its gain, the deviation of its noise on a scale from -1 to 1, and how many
+pixels become one: fine patterns fool a classifier without showing anything, and are gone in a coarser picture."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +133,18 @@ def judge(
 
 
 def _seen_anew(pictures: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-    """(B, C, H, W) shifted, blurred, brighter or darker, and noisy, each by its own amounts."""
+    """(B, C, H, W) coarser, shifted, brighter or darker, and noisy, each by its own amounts."""
     count, height, width = len(pictures), pictures.shape[2], pictures.shape[3]
     down, across = (int(place) for place in torch.randint(2 * _REACH + 1, (2,), generator=draws))
     padded = functional.pad(pictures, (_REACH,) * 4, mode="replicate")
     moved = padded[:, :, down : down + height, across : across + width]
-    blurred = functional.avg_pool2d(functional.pad(moved, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    amount, gain, grain = torch.rand(3, count, 1, 1, 1, generator=draws).to(pictures.device)
+    coarser = 1.0 / (_COARSER[0] + (_COARSER[1] - _COARSER[0]) * float(torch.rand(1, generator=draws)))
+    small = functional.interpolate(moved, scale_factor=coarser, mode="bilinear", antialias=True)
+    seen = functional.interpolate(small, size=(height, width), mode="bilinear")
+    gain, grain = torch.rand(2, count, 1, 1, 1, generator=draws).to(pictures.device)
     noise = torch.randn(pictures.shape, generator=draws).to(pictures.device)
-    seen: torch.Tensor = (1 + _GAIN * (2 * gain - 1)) * torch.lerp(moved, blurred, amount) + _GRAIN * grain * noise
-    return seen
+    changed: torch.Tensor = (1 + _GAIN * (2 * gain - 1)) * seen + _GRAIN * grain * noise
+    return changed
 
 
 def _labels(

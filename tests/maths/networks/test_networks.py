@@ -11,10 +11,11 @@ ARCHITECTURES = {
     "unet": {"in_channels": 1, "out_channels": 2, "width": 4, "levels": 2},
     "resnet18": {"in_channels": 1, "outputs": 3, "width": 4},
     "pointwise": {"in_channels": 1, "out_channels": 1},
+    "vgg": {"in_channels": 1, "outputs": 3, "width": 4},
 }
 ELSEWHERE = {"diffusion-unet", "pix2pix", "restoration-unet"}
 """Those that take a time or are two networks in one have tests of their own."""
-OUTPUTS = {"unet": (5, 2, 32, 32), "resnet18": (5, 3), "pointwise": (5, 1, 32, 32)}
+OUTPUTS = {"unet": (5, 2, 32, 32), "resnet18": (5, 3), "pointwise": (5, 1, 32, 32), "vgg": (5, 3)}
 
 
 def test_no_family_is_left_out():
@@ -76,6 +77,14 @@ def test_the_published_width_gives_the_published_number_of_parameters():
     """11.17 million for ResNet-18 with a 3 × 3 stem and 10 outputs, the figure usual for CIFAR-10."""
     network = build_network("resnet18", {"in_channels": 3, "outputs": 10, "width": 64})
     assert sum(parameter.numel() for parameter in network.parameters()) == 11_173_962
+
+
+def test_the_published_convolutions_of_vgg_11():
+    """9.22 million parameters in the convolutions of VGG-11, and 5,504 of batch normalisation."""
+    network = build_network("vgg", {"in_channels": 3, "outputs": 10, "width": 64})
+    convolutions = sum(p.numel() for p in network.features.parameters() if p.ndim == 4)
+    normalisations = sum(p.numel() for p in network.features.parameters() if p.ndim == 1)
+    assert (convolutions, normalisations) == (9_217_728, 5_504)
 
 
 @pytest.mark.parametrize(
