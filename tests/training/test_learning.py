@@ -89,7 +89,7 @@ def test_a_check_that_raises_stops_the_run(recipe, spots):
 def test_every_recipe_takes_a_step_on_its_own_examples(name):
     recipe = replace(RECIPES[name], batch=8)
     examples = draw_examples(recipe, 0, 8, 1)
-    assert examples.inputs.shape[1:] == (1, 64, 64)
+    assert examples.inputs.shape[1:] == recipe.pixels.shape
     assert examples.inputs.dtype == torch.float32
     losses = []
     state = train(recipe, examples, examples, seed=1, epochs=1, report=lambda epoch: losses.append(epoch.loss))
