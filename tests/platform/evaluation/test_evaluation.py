@@ -193,4 +193,4 @@ def test_an_image_of_another_shape_or_that_nobody_asked_for_is_refused(registry)
 
 def test_the_client_finds_the_function() -> None:
     found = {entry.name: entry.load() for entry in entry_points(group=client_side.GROUP)}
-    assert found == {"evaluate": evaluation.evaluate}
+    assert found["evaluate"] is evaluation.evaluate

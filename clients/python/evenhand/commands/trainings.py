@@ -144,7 +144,8 @@ def align(
     gets the shares and not only all of them together; what else they show
     is kept near to what the model drew before. The new version says what
     its images' shares were before and after, by the classifier that guided
-    and by the judge. Look at it with: evenhand models prompt-grid.
+    and by the judge. A platform serves it from its next start; then look
+    at it with: evenhand models prompt-grid.
 
     Example: evenhand trainings align cardiac-skewed-diffusion@1 --target sex:Female=0.5,Male=0.5 \\
     --classifier cardiac-sex-classifier --judge cardiac-sex-judge --watch
