@@ -6,8 +6,8 @@ Both tune the shipped skewed generator on the same prompts with the same guides,
 Straightforward: image by image, the original and the tuned model sampled for the targets, then the tuned model sampled
 again with gradients, every step through a checkpoint that computes the network once more on the way back. Ours: one
 sampling of each model in one batch, whose stored inputs are all that the gradient needs, through 2 steps an image drawn
-at random, which is the same gradient in expectation. Ours with all steps is told beside it. Each runs in a process of
-its own, in turns.
+at random, which is the same gradient in expectation. Ours with all steps that learn is told beside it. Each runs in a
+process of its own, in turns.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def straightforward(images: int, steps: int) -> Callable[[int], object]:
             for unet in (generator.original, generator.unet)
         ]
         with torch.no_grad():
-            before = originals(objective, generator.pictures(torch.cat(drawn[0])))
+            before = originals(objective, generator.pictures(torch.cat(drawn[0])), draws)
         judged = judge(objective, generator.pictures, torch.cat(drawn[1]), before=before, prompts=prompts, rng=rng)
         optimizer.zero_grad(set_to_none=True)
         for row, prompt in enumerate(prompts):
