@@ -25,7 +25,7 @@ MOST_PROMPTS = 2000
 MOST_ATTRIBUTES = 4
 MOST_IMAGES = 1024
 """Of one batch; they are decoded at once."""
-_RATE = {"full": 1e-4, "lora": 1e-3}
+_RATE = {"full": 2e-4, "lora": 2e-3}
 _AT = "alignment"
 T = TypeVar("T", bound=str)
 

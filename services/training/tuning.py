@@ -117,7 +117,7 @@ class Adapter:
 class Batches:
     """How an alignment samples and steps. ``steps`` is a range, both ends included; guidance 0 is the model's own."""
 
-    iterations: int = 40
+    iterations: int = 55
     prompts: int = 4
     images: int = 10
     steps: tuple[int, int] = (6, 8)
@@ -125,7 +125,7 @@ class Batches:
     guidance: float = 0.0
     evaluations: int = 2
     least_noise: float = 0.6
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     test_images: int = 40
 
 
