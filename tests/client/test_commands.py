@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from evenhand import commands, demo, evidence
+from evenhand import commands, demo, plugins
 from evenhand.commands import console
 from evenhand.doctor import examine
 from hypothesis import given
@@ -289,7 +289,7 @@ def platform_functions(monkeypatch, derived):
     def entry_points(group, name):
         return [Contributed(name, "tests", group)] if group == "evenhand.reports" and name in found else []
 
-    monkeypatch.setattr(evidence, "entry_points", entry_points)
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
     return found
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-from evenhand import commands, evaluation
+from evenhand import commands, evaluation, plugins
 from evenhand.errors import Overloaded
 from evenhand.pictures import GeneratedImage
 
@@ -45,7 +45,7 @@ def given(monkeypatch):
             return compute
 
     monkeypatch.setattr(
-        evaluation,
+        plugins,
         "entry_points",
         lambda group, name: [Contributed(name, "tests", group)] if name == "evaluate" else [],
     )
@@ -81,7 +81,7 @@ def test_a_folder_without_its_table_is_named(run, given, files, tmp_path):
 
 
 def test_without_the_platforms_code_it_says_so(run, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "entry_points", lambda group, name: [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group, name: [])
     code, _, err = run("models", "evaluate", "phantom-diffusion", "--out", tmp_path / "q", *files)
     assert code == 5
     assert "platform is installed" in err

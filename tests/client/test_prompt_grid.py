@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-from evenhand import commands, prompt_grid
+from evenhand import commands, plugins, prompt_grid
 from evenhand.models import ModelState, Prediction
 from evenhand.resources.v1 import model_pb2
 
@@ -45,7 +45,7 @@ def given(monkeypatch):
             return compute
 
     monkeypatch.setattr(
-        prompt_grid,
+        plugins,
         "entry_points",
         lambda group, name: [Contributed(name, "tests", group)] if name == "prompt-grid" else [],
     )
@@ -91,7 +91,7 @@ def test_a_folder_without_its_table_is_named(run, given, asked, tmp_path):
 
 
 def test_without_the_platforms_code_it_says_so(run, asked, monkeypatch):
-    monkeypatch.setattr(prompt_grid, "entry_points", lambda group, name: [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group, name: [])
     code, _, err = run(*asked)
     assert code == 5
     assert "platform is installed" in err

@@ -22,7 +22,6 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,9 @@ from evenhand.artifacts import write_whole
 from evenhand.balancing import synthetic_spec
 from evenhand.client import Client
 from evenhand.cohorts import Cohort
-from evenhand.errors import FailedPrecondition, InvalidInput
+from evenhand.errors import InvalidInput
 from evenhand.operations import Operation
+from evenhand.plugins import contributed
 from evenhand.studies import Phantoms, check_fields, phantoms_of, study_name
 from evenhand.study_runs import COHORTS, Folder, Follow, Source, ingested, lost
 
@@ -119,7 +119,7 @@ def run_augmentation(
             what was asked for (SYNTHETIC_INFIDELITY), or patients cross splits.
         EvenhandError: what the running platform says, and errors of the platform's own code with the same class names.
     """
-    compute = _contributed()
+    compute = contributed(GROUP, "augment", "a downstream study can only be run where the platform is installed")
     if not isinstance(source, Folder):
         hint = "the classifiers learn here, and images of patients are not downloaded: give the folder"
         raise InvalidInput(f"--{study.name} takes a folder", field=f"--{study.name}", hint=hint)
@@ -140,6 +140,7 @@ def run_augmentation(
         },
         "on_infidelity": asked.on_infidelity,
     }
+    report: dict[str, Any]
     report, files = compute(asked.order, sources, out, progress)
     for name, data in files.items():
         write_whole(out / name, data)
@@ -200,15 +201,3 @@ def _downloaded(client: Client, cohort: Cohort, folder: Path) -> Path:
 
 def _artifact(client: Client, cohort: Cohort, filename: str) -> bytes:
     return client.run(client.cohorts.calls.artifact(cohort.name, filename))
-
-
-def _contributed() -> Callable[..., tuple[dict[str, Any], Mapping[str, bytes]]]:
-    found = list(entry_points(group=GROUP, name="augment"))
-    if not found:
-        raise FailedPrecondition(
-            "a downstream study can only be run where the platform is installed",
-            reason="PLUGIN_MISSING",
-            hint="install evenhand-platform beside this client",
-        )
-    function: Callable[..., tuple[dict[str, Any], Mapping[str, bytes]]] = found[0].load()
-    return function

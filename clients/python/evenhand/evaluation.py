@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from evenhand.artifacts import write_whole
 from evenhand.client import Client
-from evenhand.errors import FailedPrecondition, Overloaded
+from evenhand.errors import Overloaded
 from evenhand.images import Floats
 from evenhand.models import ModelState
+from evenhand.plugins import contributed
 
 GROUP = "evenhand.models"
 PATIENCE_S = 300.0
@@ -47,11 +47,6 @@ class Evaluation:
         return [str(sentence) for sentence in self.report["not_found"]]
 
 
-def platform_installed() -> bool:
-    """Whether generators can be evaluated here."""
-    return bool(entry_points(group=GROUP, name="evaluate"))
-
-
 def evaluate(
     client: Client | None, order: Mapping[str, Any], folder: Path, *, progress: Progress = lambda *_: None
 ) -> Evaluation:
@@ -68,7 +63,7 @@ def evaluate(
         FailedPrecondition: the platform is not installed here (PLUGIN_MISSING).
         EvenhandError: what the running platform says; and errors of the platform's own code, with the same class names.
     """
-    compute = _contributed()
+    compute = contributed(GROUP, "evaluate", "a generator can only be evaluated where the platform is installed")
     model = str(order["model"])
     served = described(client.models.get(model)) if client is not None else None
     ask = None if client is None else lambda wanted: images_of(client, model, wanted)
@@ -106,15 +101,3 @@ def images_of(client: Client, model: str, wanted: Mapping[str, Any]) -> Iterator
             if started or time.monotonic() + wait > until:
                 raise
             time.sleep(wait)
-
-
-def _contributed() -> Callable[..., tuple[dict[str, Any], Mapping[str, bytes]]]:
-    found = list(entry_points(group=GROUP, name="evaluate"))
-    if not found:
-        raise FailedPrecondition(
-            "a generator can only be evaluated where the platform is installed",
-            reason="PLUGIN_MISSING",
-            hint="install evenhand-platform beside this client",
-        )
-    function: Callable[..., tuple[dict[str, Any], Mapping[str, bytes]]] = found[0].load()
-    return function

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from evenhand.errors import FailedPrecondition, InvalidInput, NotFound
+from evenhand.errors import InvalidInput, NotFound
+from evenhand.plugins import HINT, contributed, installed
 from evenhand.reports import AuditReport
 
 GROUP = "evenhand.reports"
@@ -57,7 +57,7 @@ class Verification:
 
 def platform_installed() -> bool:
     """Whether reports can be derived again here."""
-    return bool(entry_points(group=GROUP, name="verify"))
+    return installed(GROUP, "verify")
 
 
 def verify(report: AuditReport, predictions: Path, quality: Path) -> Verification:
@@ -103,15 +103,8 @@ def _site_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _contributed(name: str) -> Callable[..., Any]:
-    found = list(entry_points(group=GROUP, name=name))
-    if not found:
-        raise FailedPrecondition(
-            "numbers can only be derived again where the platform is installed",
-            reason="PLUGIN_MISSING",
-            hint="install evenhand-platform beside this client; --digest-only checks the digest alone",
-        )
-    function: Callable[..., Any] = found[0].load()
-    return function
+    refusal = "numbers can only be derived again where the platform is installed"
+    return contributed(GROUP, name, refusal, hint=f"{HINT}; --digest-only checks the digest alone")
 
 
 def _bytes(path: Path) -> bytes:

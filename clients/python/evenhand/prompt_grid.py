@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from evenhand.artifacts import write_whole
 from evenhand.client import Client
-from evenhand.errors import FailedPrecondition
 from evenhand.evaluation import GROUP, Image, Progress, described, images_of
 from evenhand.images import Floats
+from evenhand.plugins import contributed
 
 NAME = "prompt-grid"
 
@@ -83,18 +82,6 @@ def prompt_grid(
         FailedPrecondition: the platform is not installed here (PLUGIN_MISSING).
         EvenhandError: what the running platform says; and errors of the platform's own code, with the same class names.
     """
-    compute = _contributed()
+    compute = contributed(GROUP, NAME, "a generator's groups can only be audited where the platform is installed")
     report, files = compute(dict(order), None if client is None else RunningPlatform(client), progress)
     return PromptGrid(report, tuple(write_whole(folder / name, data) for name, data in files.items()))
-
-
-def _contributed() -> Callable[..., tuple[dict[str, Any], Mapping[str, bytes]]]:
-    found = list(entry_points(group=GROUP, name=NAME))
-    if not found:
-        raise FailedPrecondition(
-            "a generator's groups can only be audited where the platform is installed",
-            reason="PLUGIN_MISSING",
-            hint="install evenhand-platform beside this client",
-        )
-    function: Callable[..., tuple[dict[str, Any], Mapping[str, bytes]]] = found[0].load()
-    return function

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from evenhand import evaluation
+from evenhand import evaluation, prompt_grid
 from evenhand.commands.console import AsJson, connected, err, out, print_json
 from evenhand.errors import InvalidInput
 
@@ -89,7 +89,7 @@ def evaluate(
         else:
             with connected(context) as client:
                 found = evaluation.evaluate(client, order, folder, progress=show)
-    _print(found, as_json=as_json)
+    print_found(found, as_json=as_json)
 
 
 def folder_and_table(flag: str, folder: Path | None, table_flag: str, table: Path | None) -> tuple[str, str] | None:
@@ -99,10 +99,13 @@ def folder_and_table(flag: str, folder: Path | None, table_flag: str, table: Pat
     return None if folder is None else (str(folder), str(table))
 
 
-def _print(found: evaluation.Evaluation, *, as_json: bool) -> None:
+def print_found(found: evaluation.Evaluation | prompt_grid.PromptGrid, *, as_json: bool, headline: str = "") -> None:
+    """What a report found and did not find, and where it lies."""
     if as_json:
         print_json(found.report)
         return
+    if headline:
+        out.print(f"[bold]{escape(headline)}[/bold]", soft_wrap=True, highlight=False)
     for sentence in found.findings[:_SHOWN]:
         out.print(f"[bold yellow]found[/bold yellow]  {escape(sentence)}", soft_wrap=True, highlight=False)
     more = len(found.findings) - _SHOWN

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from evenhand import prompt_grid as grids
-from evenhand.commands.console import AsJson, connected, out, print_json
-from evenhand.commands.evaluate import bars, folder_and_table
-
-_SHOWN = 12
+from evenhand.commands.console import AsJson, connected
+from evenhand.commands.evaluate import bars, folder_and_table, print_found
 
 
 def prompt_grid(
@@ -99,20 +96,4 @@ def prompt_grid(
         else:
             with connected(context) as client:
                 found = grids.prompt_grid(client, order, folder, progress=show)
-    _print(found, as_json=as_json)
-
-
-def _print(found: grids.PromptGrid, *, as_json: bool) -> None:
-    if as_json:
-        print_json(found.report)
-        return
-    out.print(f"[bold]{escape(found.headline)}[/bold]", soft_wrap=True, highlight=False)
-    for sentence in found.findings[:_SHOWN]:
-        out.print(f"[bold yellow]found[/bold yellow]  {escape(sentence)}", soft_wrap=True, highlight=False)
-    more = len(found.findings) - _SHOWN
-    if more > 0:
-        out.print(f"       and {more} more in the report", highlight=False)
-    for sentence in found.not_found:
-        out.print(f"[green]       {escape(sentence)}[/green]", soft_wrap=True, highlight=False)
-    for path in found.files:
-        out.print(f"  {path}", highlight=False, soft_wrap=True)
+    print_found(found, as_json=as_json, headline=found.headline)
