@@ -34,7 +34,7 @@ from services.maths.diffusion.plans import advance, first_state
 from services.maths.phantoms.prompt_grids import prompt_grid
 from services.training.alignment.adapters import make_trainable
 from services.training.alignment.bench import Bench, set_up
-from services.training.alignment.fitting import Fitting, Schedule
+from services.training.alignment.fitting import Fitting
 from services.training.alignment.objective import judge, originals
 from services.training.networks import pin_of
 from services.training.tuning import Adapter, Alignment, Batches, Shares
@@ -62,8 +62,8 @@ def ours(images: int, steps: int, evaluations: int) -> Callable[[int], object]:
     """One batch of the product, by its number."""
     made = bench()
     learning = make_trainable(made.generator.unet, Adapter(), seed=1)
-    schedule = Schedule(100, 2, images // 2, (steps, steps), evaluations, 1e-5, 0.95)
-    fitting = Fitting(made.generator, learning, schedule)
+    how = Batches(prompts=2, images=images // 2, steps=(steps, steps), evaluations=evaluations, learning_rate=1e-5)
+    fitting = Fitting(made.generator, learning, how)
     return lambda number: fitting.step(made.objective, made.alignment.prompts, 1, number)
 
 

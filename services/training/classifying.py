@@ -98,8 +98,8 @@ def probabilities(network: ResNet18, images: Images) -> npt.NDArray[np.float64]:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def balanced_threshold(labels: Labels, scores: npt.NDArray[np.float64]) -> float:
-    """The threshold in [0, 1] with the highest balanced accuracy; of several, the middle one.
+def youden_threshold(labels: Labels, scores: npt.NDArray[np.float64]) -> float:
+    """The threshold in [0, 1] with the highest balanced accuracy, that is Youden's J; of several, the middle one.
 
     A record at or above it is called positive. Candidates lie between the distinct scores. 0.5 where a class is absent.
     """

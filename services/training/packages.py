@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -104,17 +104,29 @@ def write_package(
     folder.mkdir(parents=True, exist_ok=True)
     for filename, data in {WEIGHTS: weights, **others}.items():
         (folder / filename).write_bytes(data)
-    draft = folder / "model.yaml.draft"
-    draft.write_text(yaml.safe_dump(_plain(record), sort_keys=False, allow_unicode=True), "utf-8")
-    draft.replace(folder / "model.yaml")
+    write_record(folder, record)
     return folder
+
+
+def write_record(folder: Path, record: ModelRecord) -> None:
+    """``model.yaml``, by rename: with it the package is there."""
+    plain = record.model_dump(mode="json", exclude_defaults=True) | {"backend": record.backend}
+    draft = folder / "model.yaml.draft"
+    draft.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
+    draft.replace(folder / "model.yaml")
+
+
+def file_digests(folder: Path, *, apart: Collection[str] = ()) -> dict[str, str]:
+    """sha256 of each file below a package's folder, but for ``model.yaml`` and those named in ``apart``."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in apart)
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not path.name.startswith("model.yaml")
+    }
 
 
 def next_version(registries: Iterable[Path], name: str) -> str:
     """One more than the highest version of ``name`` in any of the registry folders; "1" for the first."""
     versions = [path.name for root in registries for path in (root / name).glob("*") if path.name.isdigit()]
     return str(max(map(int, versions), default=0) + 1)
-
-
-def _plain(record: ModelRecord) -> dict[str, Any]:
-    return record.model_dump(mode="json", exclude_defaults=True) | {"backend": record.backend}

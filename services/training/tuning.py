@@ -115,7 +115,12 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Batches:
-    """How an alignment samples and steps. ``steps`` is a range, both ends included; guidance 0 is the model's own."""
+    """How an alignment samples and steps. ``steps`` is a range, both ends included; guidance 0 is the model's own.
+
+    Gradients go through ``evaluations`` of an image's steps, of those at which at least ``least_noise`` of the noise
+    levels are still to come: an image's group is decided there. Later steps draw details, and details that please the
+    guide are what a generator fools it with.
+    """
 
     iterations: int = 55
     prompts: int = 4

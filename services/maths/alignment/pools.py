@@ -43,22 +43,24 @@ def by_prompt(
 def by_attribute(
     probabilities: Sequence[npt.ArrayLike],
     prompts: Sequence[object] | npt.NDArray[np.generic],
-    targets: Sequence[npt.ArrayLike],
+    targets: Sequence[npt.ArrayLike | None],
     *,
     rng: np.random.Generator,
     draws: int = DRAWS,
+    fixed: Sequence[npt.ArrayLike | None] | None = None,
     valid: npt.ArrayLike | None = None,
 ) -> list[Doubles]:
     """Soft targets of each attribute, (N, K_a) probabilities and (K_a,) target each, all of the same N images.
 
     Each attribute gets its own distribution, and their crossing whatever it has; see :func:`crossed` for a target over
-    that. ValueError unless there is one target an attribute, and as by_prompt does.
+    that. An attribute with a set in ``fixed`` has the target None. ValueError unless there is one target an attribute,
+    and as by_prompt does.
     """
     if len(probabilities) != len(targets) or not targets:
         raise ValueError(f"{len(targets)} targets for {len(probabilities)} attributes: one each is needed")
     return [
-        by_prompt(p, prompts, target, rng=rng, draws=draws, valid=valid)
-        for p, target in zip(probabilities, targets, strict=True)
+        by_prompt(p, prompts, target, rng=rng, draws=draws, fixed=given, valid=valid)
+        for p, target, given in zip(probabilities, targets, fixed or [None] * len(targets), strict=True)
     ]
 
 

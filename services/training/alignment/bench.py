@@ -14,7 +14,7 @@ from torch import nn
 from services.adapters.diffusion_folder import load_latent_diffusion
 from services.adapters.object_store import open_object_store
 from services.adapters.weights import DirectoryRegistry, ModelRecord
-from services.maths.diffusion.parameterisation import Parameterisation
+from services.hosting.diffusion.loading import scalings_of
 from services.training.alignment.generator import Generator
 from services.training.alignment.judging import Judge
 from services.training.alignment.objective import Guide, Objective
@@ -51,7 +51,7 @@ def set_up(alignment: Alignment, prepare: Prepare) -> Bench:
     how = alignment.batches
     generator = Generator(
         replace(model, vae=prepare(model.vae), unet=prepare(model.unet)),
-        Parameterisation(base.diffusion.prediction, base.diffusion.schedule_of()),
+        scalings_of(base),
         guidance=how.guidance or base.diffusion.guidance_scale,
         sampler=how.sampler,
         spacing=base.diffusion.spacing,

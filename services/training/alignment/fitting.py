@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,48 +14,21 @@ from services.maths.diffusion.plans import Plan
 from services.training.alignment.generator import Generator, States
 from services.training.alignment.objective import Judged, Objective, judge, originals
 from services.training.snapshots import State
+from services.training.tuning import Batches
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how. An iteration samples ``images`` of each of ``prompts`` prompts with ``steps`` steps, a number
-    drawn from the range, both ends included, and goes back through ``evaluations`` of those at which at least
-    ``least_noise`` of the noise levels are still to come: an image's group is decided there. Later steps draw details,
-    and details that please the guide are what a generator fools it with.
-    """
-
-    iterations: int
-    prompts: int
-    images: int
-    steps: tuple[int, int]
-    evaluations: int
-    learning_rate: float
-    ema: float
-    least_noise: float = 0.6
-    rows_at_once: int = 64
-
-    @property
-    def batch(self) -> int:
-        return self.prompts * self.images
-
-    def rate(self, iteration: int) -> float:
-        """Linear up over the first twentieth and, so that shares settle, linear down over the second half."""
-        up = (iteration + 1) / max(1, self.iterations // 20)
-        down = 2.0 * (1.0 - iteration / self.iterations)
-        return self.learning_rate * min(1.0, up, down)
+EMA = 0.95
+ROWS_AT_ONCE = 64
 
 
 class Fitting:
     """The state of a run: the parameters that learn, their average and the optimiser."""
 
-    def __init__(self, generator: Generator, learning: Sequence[nn.Parameter], schedule: Schedule) -> None:
+    def __init__(self, generator: Generator, learning: Sequence[nn.Parameter], how: Batches) -> None:
         self.generator = generator
-        self.schedule = schedule
+        self.how = how
         self.learning = list(learning)
         self.average = [parameter.detach().clone() for parameter in self.learning]
-        self.optimizer = torch.optim.AdamW(
-            self.learning, lr=schedule.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
-        )
+        self.optimizer = torch.optim.AdamW(self.learning, lr=how.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
         self.done = 0
 
     def run(
@@ -69,7 +41,7 @@ class Fitting:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """From where it stands to the end; ``report`` after each iteration may take a :meth:`snapshot`."""
-        while self.done < self.schedule.iterations:
+        while self.done < self.how.iterations:
             check()
             judged = self.step(objective, prompts, seed, self.done)
             self.done += 1
@@ -77,7 +49,7 @@ class Fitting:
 
     def step(self, objective: Objective, prompts: Sequence[str], seed: int, iteration: int) -> Judged:
         """One batch: sample both models from one noise, judge, and go back through some of the steps."""
-        how, generator = self.schedule, self.generator
+        how, generator = self.how, self.generator
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, iteration))))
         draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
         chosen = rng.choice(len(prompts), size=min(how.prompts, len(prompts)), replace=False)
@@ -97,7 +69,7 @@ class Fitting:
             run,
             judged.gradient,
             _effects(plan, generator.scalings, how.least_noise),
-            rows_at_once=how.rows_at_once,
+            rows_at_once=ROWS_AT_ONCE,
             evaluations=min(how.evaluations, plan.evaluations),
             generator=draws,
         )
@@ -107,12 +79,12 @@ class Fitting:
     def _update(self, iteration: int) -> None:
         """A step of the optimiser, unless a gradient is not finite: one bad batch must not end the model."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(iteration)
+            group["lr"] = _rate(self.how, iteration)
         norm = torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
         if not bool(torch.isfinite(norm)):
             return
         self.optimizer.step()
-        kept = min(self.schedule.ema, (1 + iteration) / (10 + iteration))
+        kept = min(EMA, (1 + iteration) / (10 + iteration))
         with torch.no_grad():
             for average, parameter in zip(self.average, self.learning, strict=True):
                 average.lerp_(parameter, 1.0 - kept)
@@ -145,6 +117,13 @@ class Fitting:
                 moments.setdefault(int(index_), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _rate(how: Batches, iteration: int) -> float:
+    """Linear up over the first twentieth and, so that shares settle, linear down over the second half."""
+    up = (iteration + 1) / max(1, how.iterations // 20)
+    down = 2.0 * (1.0 - iteration / how.iterations)
+    return how.learning_rate * min(1.0, up, down)
 
 
 def _effects(plan: Plan, scalings: Parameterisation, least_noise: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from services.maths.alignment import (
     alignment_loss,
+    by_attribute,
     by_prompt,
     crossed,
     crossed_logits,
@@ -157,19 +158,15 @@ def _labels(
         (wanted,) = crossed([[target] for target in targets])
         q = [by_prompt(crossed(found), prompts, wanted, rng=rng)]
     else:
-        q = [_by_guide(guide, p, prompts, rng) for guide, p in zip(objective.guides, found, strict=True)]
+        fixed = [guide.fixed for guide in objective.guides]
+        shares = [target if given is None else None for target, given in zip(targets, fixed, strict=True)]
+        q = by_attribute(found, prompts, shares, rng=rng, fixed=fixed)
     pairs = [pseudo_labels(each, objective.threshold) for each in q]
     device = logits[0].device
     return (
         torch.stack([torch.from_numpy(label) for label, _ in pairs], 1).to(device),
         torch.stack([torch.from_numpy(sure) for _, sure in pairs], 1).to(device),
     )
-
-
-def _by_guide(guide: Guide, p: np.ndarray, prompts: Sequence[str], rng: np.random.Generator) -> np.ndarray:
-    if guide.fixed is None:
-        return by_prompt(p, prompts, guide.target, rng=rng)
-    return by_prompt(p, prompts, None, rng=rng, fixed=guide.fixed)
 
 
 def _weights(objective: Objective, before: Originals, labels: torch.Tensor, sure: torch.Tensor) -> torch.Tensor:

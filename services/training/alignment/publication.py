@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from services.adapters.learned import FILENAME
 from services.adapters.weights import ModelRecord
 from services.maths.canonical import digest
 from services.training.alignment.bench import Bench
+from services.training.packages import file_digests, write_record
 from services.training.tuning import Alignment
 
 _COPIED = ("scheduler", "text_encoder", "tokenizer", "vae")
@@ -37,23 +35,14 @@ def publish(
     if bench.base.learned_from is not None:
         shutil.copy(bench.folder / FILENAME, folder / FILENAME)
     unet.half().save_pretrained(folder / "unet")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILENAME)
-    digests = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if not path.name.startswith("model.yaml")
-    }
     plain = bench.base.model_dump(mode="json", exclude_defaults=True) | {
         "version": version,
-        "files": digests,
+        "files": file_digests(folder, apart=(FILENAME,)),
         "training": lineage(bench.alignment, verdicts, seed=seed),
         "scores": scores(verdicts),
     }
     record = ModelRecord.model_validate(plain)
-    draft = folder / "model.yaml.draft"
-    written = record.model_dump(mode="json", exclude_defaults=True) | {"backend": record.backend}
-    draft.write_text(yaml.safe_dump(written, sort_keys=False, allow_unicode=True), "utf-8")
-    draft.replace(folder / "model.yaml")
+    write_record(folder, record)
     return record
 
 

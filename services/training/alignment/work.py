@@ -12,7 +12,7 @@ import torch
 
 from services.training.alignment.adapters import make_trainable, merge
 from services.training.alignment.bench import Bench, Prepare, set_up
-from services.training.alignment.fitting import Fitting, Schedule
+from services.training.alignment.fitting import Fitting
 from services.training.alignment.judging import Drawn, draw, drawn_from, verdicts
 from services.training.alignment.objective import Judged
 from services.training.alignment.publication import publish, scores
@@ -25,8 +25,6 @@ CHECKPOINT_EVERY = 5
 """Iterations; some seconds each on a processor, and a checkpoint is written in a moment."""
 _BEFORE, _FITTED, _AFTER = 0, 1, 2
 """What the folder keeps once it is done."""
-_EMA = 0.95
-_ROWS_AT_ONCE = 64
 
 
 def align(
@@ -69,18 +67,7 @@ def _fit(
     """The averaged weights of a plain U-Net, on the CPU."""
     how, generator = run.alignment.batches, bench.generator
     learning = make_trainable(generator.unet, run.alignment.adapter, seed=run.seed)
-    schedule = Schedule(
-        iterations=how.iterations,
-        prompts=how.prompts,
-        images=how.images,
-        steps=how.steps,
-        evaluations=how.evaluations,
-        learning_rate=how.learning_rate,
-        ema=_EMA,
-        least_noise=how.least_noise,
-        rows_at_once=_ROWS_AT_ONCE,
-    )
-    fitting = Fitting(generator, learning, schedule)
+    fitting = Fitting(generator, learning, how)
     if resume is not None:
         fitting.restore(resume)
 

@@ -6,14 +6,12 @@ is shipped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors.torch import save
 
 from services.adapters.weights import ModelRecord
@@ -21,6 +19,7 @@ from services.maths.diffusion.attributes import Attribute
 from services.training.generative.fitting import State
 from services.training.generative.images import spec
 from services.training.generative.recipes import GenerativeRecipe
+from services.training.packages import file_digests, write_record
 
 WEIGHTS = "weights.safetensors"
 LICENCE = "Apache-2.0"
@@ -104,7 +103,6 @@ def _describe(
 
     ``seen`` is what the model saw, for reports: ``shares`` of levels and ``spreads`` of features within groups.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("model.yaml"))
     pixels = asdict(spec(recipe.channels, recipe.size))
     small = asdict(spec(recipe.channels, recipe.size // recipe.factor))
     record = ModelRecord.model_validate(
@@ -128,16 +126,11 @@ def _describe(
                 "seed": recipe.seed,
                 **(seen or {}),
             },
-            "files": {
-                path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-            },
+            "files": file_digests(folder),
             **stated,
         }
     )
-    plain = record.model_dump(mode="json", exclude_defaults=True) | {"backend": record.backend}
-    draft = folder / "model.yaml.draft"
-    draft.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
-    draft.replace(folder / "model.yaml")
+    write_record(folder, record)
     return record
 
 

@@ -8,22 +8,19 @@ import torch
 from torch.nn.utils import parametrize
 
 from services.training.alignment.adapters import make_trainable, merge
-from services.training.alignment.fitting import Fitting, Schedule, _effects
+from services.training.alignment.fitting import Fitting, _effects
 from services.training.alignment.objective import _seen_anew, judge, originals
-from services.training.tuning import Adapter
+from services.training.tuning import Adapter, Batches
 from tests.training.alignment.conftest import TEST_PROMPTS
 
 ADAPTERS = [Adapter(method, part, rank=2) for method in ("full", "lora") for part in ("unet", "prompt-path")]
 
 
-def schedule(iterations=4):
-    return Schedule(
-        iterations, prompts=2, images=4, steps=(2, 3), evaluations=2, learning_rate=1e-3, ema=0.9, rows_at_once=8
-    )
+HOW = Batches(iterations=4, prompts=2, images=4, steps=(2, 3), evaluations=2, learning_rate=1e-3)
 
 
 def fitting_of(bench, adapter=ADAPTERS[0]):
-    return Fitting(bench.generator, make_trainable(bench.generator.unet, adapter, seed=1), schedule())
+    return Fitting(bench.generator, make_trainable(bench.generator.unet, adapter, seed=1), HOW)
 
 
 def test_a_run_that_resumes_ends_in_the_same_weights(bench_of):
