@@ -13,7 +13,7 @@ import pandas as pd
 
 from services.adapters.object_store import DirectoryStore
 from services.audit.cohort.demographics import join_demographics
-from services.audit.cohort.ingest import ingest
+from services.audit.cohort.ingest import ingest, table_text
 from services.audit.cohort.schema import load_schema
 from services.errors import FailedPrecondition, InvalidInput, NotFound
 from services.hosting.shards import Shard, ShardRef, read_shard
@@ -126,8 +126,6 @@ class _Reader:
         if source.get("table"):
             text = Path(source["table"]).read_text("utf-8-sig")
         else:
-            from services.audit.cohort.ingest import table_text
-
             text = table_text(Path(source["images"]), schema)
         if source.get("demographics"):
             joined = join_demographics(text, Path(source["demographics"]).read_text("utf-8-sig"), schema)
@@ -144,10 +142,14 @@ class _Reader:
                 on_progress=lambda at: self.progress("reading images", at["rows_done"], at["rows_total"]),
             )
             manifest_file.write_text(json.dumps(manifest), "utf-8")
-        shards = (read_shard(store, ShardRef.from_dict(ref)) for ref in manifest["shards"])
-        records = _concatenated([_of_shard(shard, self.order.label, self.size) for shard in shards])
+        records = self._records(store, manifest)
         names = {entry["name"]: [level["level"] for level in entry["levels"]] for entry in manifest["attributes"]}
         return records, names
+
+    def _records(self, store: DirectoryStore, manifest: Mapping[str, Any]) -> Records:
+        """The labelled records of all shards, one shard in memory at a time beside them."""
+        shards = (read_shard(store, ShardRef.from_dict(ref)) for ref in manifest["shards"])
+        return _concatenated([_of_shard(shard, self.order.label, self.size) for shard in shards])
 
     def _shards(self, folder: Path) -> Records:
         """A synthetic cohort that was downloaded: manifest.json, and its shards as objects of a store."""
@@ -157,12 +159,7 @@ class _Reader:
                 "there is no manifest.json of a synthetic cohort", field=str(folder), reason="FILE_NOT_FOUND"
             )
         manifest = json.loads(file.read_text("utf-8"))
-        store = DirectoryStore(folder)
-        parts = [
-            _of_shard(read_shard(store, ShardRef.from_dict(ref)), self.order.label, self.size)
-            for ref in manifest["shards"]
-        ]
-        records = _concatenated(parts)
+        records = self._records(DirectoryStore(folder), manifest)
         return replace(records, split=np.full(len(records), ""))
 
 

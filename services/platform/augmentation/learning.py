@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -20,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from evenhand.artifacts import write_whole
 
 from services.maths.canonical import digest
 from services.platform.augmentation.orders import Arm, Order
 from services.platform.augmentation.records import TEST, TRAIN, VALIDATION, Records, joined
-from services.training.classifying import balanced_threshold, fit_classifier, group_weights, probabilities
+from services.training.classifying import fit_classifier, group_weights, probabilities, youden_threshold
 
 Progress = Callable[[str, int, int], None]
 
@@ -177,24 +177,14 @@ def _finish(order: Order, real: Records, synthetic: dict[str, Records], task: Ta
     )
     file = io.BytesIO()
     table.to_parquet(file, index=False)
-    _write_whole(task.file, file.getvalue())
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(task.file, file.getvalue())
 
 
 def thresholds(predictions: pd.DataFrame) -> dict[tuple[str, int], float]:
     """The threshold of each arm and repeat, chosen on its validation patients."""
     validation = predictions[predictions["split"] == VALIDATION]
     return {
-        (str(arm), int(repeat)): balanced_threshold(part["label"].to_numpy(), part["score"].to_numpy())  # type: ignore[call-overload]
+        (str(arm), int(repeat)): youden_threshold(part["label"].to_numpy(), part["score"].to_numpy())  # type: ignore[call-overload]
         for (arm, repeat), part in validation.groupby(["arm", "repeat"], sort=False)  # type: ignore[misc]
     }
 

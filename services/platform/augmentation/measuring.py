@@ -22,7 +22,7 @@ from services.maths.fairness.limits import limits
 from services.maths.fairness.metrics.balanced_accuracy import balanced_accuracy
 from services.maths.fairness.metrics.classification import disaggregate_classification
 from services.maths.fairness.repeats import NamedChange, mean_over_repeats, named_change, named_gap, value_change
-from services.platform.augmentation.orders import METRICS, Arm, Gap, Order
+from services.platform.augmentation.orders import METRICS, Gap, Order
 from services.platform.augmentation.records import TEST, grouping
 
 THRESHOLDS = ("validation", "argmax")
@@ -292,6 +292,3 @@ def arm_rows(
 def _number(value: float) -> float | None:
     """Rounded to ten digits, since last bits depend on the machine; None for NaN."""
     return None if not math.isfinite(value) else round(float(value), 10)
-
-
-__all__ = ["Arm", "Measured", "arm_rows", "gap_rows", "group_rows", "measure", "widest_rows"]

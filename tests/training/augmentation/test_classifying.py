@@ -8,11 +8,11 @@ import torch
 
 from services.training.classifying import (
     Fit,
-    balanced_threshold,
     diagnosis_loss,
     fit_classifier,
     group_weights,
     probabilities,
+    youden_threshold,
 )
 
 QUICK = Fit(width=2, steps=20, batch=16, learning_rate=3e-3)
@@ -72,14 +72,14 @@ def test_the_gradient_at_a_confidently_wrong_logit_is_one_and_that_of_a_double_s
 def test_the_threshold_is_the_one_with_the_highest_balanced_accuracy():
     labels = np.array([0, 0, 0, 1, 0, 1, 1])
     scores = np.array([0.1, 0.2, 0.3, 0.35, 0.4, 0.6, 0.9])
-    chosen = balanced_threshold(labels, scores)
+    chosen = youden_threshold(labels, scores)
 
     def accuracy(threshold):
         called = scores >= threshold
         return (called[labels == 1].mean() + 1 - called[labels == 0].mean()) / 2
 
     assert accuracy(chosen) == max(accuracy(threshold) for threshold in np.linspace(0, 1, 1001))
-    assert balanced_threshold(np.zeros(3, np.int64), scores[:3]) == 0.5
+    assert youden_threshold(np.zeros(3, np.int64), scores[:3]) == 0.5
 
 
 def test_lengths_that_differ_are_refused():
