@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -25,7 +24,7 @@ from services.generator.application import Application
 from services.hosting.envelope import unseal
 from services.hosting.shards import Record
 from tests.audit.cohorts import put_cohort
-from tests.audit.world import World
+from tests.audit.world import Processes, World
 from tests.diffusion_packages import write_mask_to_image, write_text_to_image
 from tests.generator.world import World as GeneratorWorld
 from tests.packages import write_classifier
@@ -153,27 +152,11 @@ def request(display_name: str = "balanced", request_id: str = "", **changes: Any
     return message.SerializeToString()
 
 
-class Fleet:
-    """Workers with a generator each, in processes of their own. Use as a context manager: none survives it."""
+class Fleet(Processes):
+    """Workers with a generator each."""
 
     def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.audit.studio", str(self._studio.folder)]
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        self.processes.append(process)
-        return process
-
-    def __enter__(self) -> Fleet:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        super().__init__("tests.audit.studio", studio.folder)
 
 
 def make_studio(folder: Path, **changes: Any) -> Studio:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -208,21 +208,19 @@ class SlowCalls:
         return await self._calls.degrade(images, record_ids, seed, parameters)
 
 
-class Fleet:
-    """Workers in processes of their own. Use as a context manager: none survives it."""
+class Processes:
+    """Workers in processes of their own, each ``python -m`` with these arguments. None survives the context manager."""
 
-    def __init__(self, world: World, *, pause_s: float = 0.02) -> None:
-        self._world = world
-        self._pause_s = pause_s
+    def __init__(self, *arguments: object) -> None:
+        self._command = [sys.executable, "-m", *map(str, arguments)]
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.audit.world", str(self._world.folder), str(self._pause_s)]
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen(self._command, env={**os.environ, "OMP_NUM_THREADS": "1"})
         self.processes.append(process)
         return process
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -231,6 +229,13 @@ class Fleet:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
                 process.wait()
+
+
+class Fleet(Processes):
+    """Audit workers of a world."""
+
+    def __init__(self, world: World, *, pause_s: float = 0.02) -> None:
+        super().__init__("tests.audit.world", world.folder, pause_s)
 
 
 def _work_forever(folder: Path, pause_s: float) -> None:

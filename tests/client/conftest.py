@@ -59,8 +59,8 @@ def spec() -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(twin, monkeypatch, capfd):
-    monkeypatch.setenv("EVENHAND_ADDRESS", twin.address)
+def command_line(monkeypatch, capfd):
+    """Runs `evenhand` with arguments: exit code, standard output, standard error."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments):
@@ -69,3 +69,9 @@ def run(twin, monkeypatch, capfd):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def run(twin, monkeypatch, command_line):
+    monkeypatch.setenv("EVENHAND_ADDRESS", twin.address)
+    return command_line

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-from evenhand import commands, evaluation, plugins
+from evenhand import evaluation, plugins
 from evenhand.errors import Overloaded
 from evenhand.pictures import GeneratedImage
 
@@ -18,15 +18,9 @@ REPORT = {
 
 
 @pytest.fixture
-def run(monkeypatch, capfd):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        code = commands.run([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def run(command_line):
+    """Without a platform at the other end."""
+    return command_line
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-from evenhand import commands, plugins, prompt_grid
+from evenhand import plugins, prompt_grid
 from evenhand.models import ModelState, Prediction
 from evenhand.resources.v1 import model_pb2
 
@@ -19,15 +19,9 @@ REPORT = {
 
 
 @pytest.fixture
-def run(monkeypatch, capfd):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        code = commands.run([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def run(command_line):
+    """Without a platform at the other end."""
+    return command_line
 
 
 @pytest.fixture

@@ -19,19 +19,6 @@ def generators(twin, monkeypatch):
     monkeypatch.setattr(commands, "entry_points", lambda group: [])
 
 
-@pytest.fixture
-def run(twin, monkeypatch, capfd):
-    monkeypatch.setenv("EVENHAND_ADDRESS", twin.address)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        code = commands.run([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 def test_from_words_to_files_and_back_to_the_same_image(run, twin, tmp_path):
     code, out, err = run("generations", "create", "normal chest", "--count", 2, "--seed", 3, "-o", tmp_path, "--json")
     assert code == 0

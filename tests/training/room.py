@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from evenhand.training.v1 import training_pb2, training_service_pb2
 from google.longrunning import operations_pb2
 
+from services.adapters.ledger import open_ledger
 from services.training.folders import RunFolder, Stopped
 from services.training.settings import Settings
 from services.training.steps import perform
@@ -54,3 +57,14 @@ class Room:
                 return operation
             await asyncio.sleep(0.02)
         raise AssertionError(f"{operation.state} after {seconds} s, {operation.progress}")
+
+
+@contextlib.contextmanager
+def opened(data_dir: Path, registries: tuple[Path, ...] = ()) -> Iterator[Room]:
+    """A room whose ledger and packages lie in ``data_dir``, beside other registries."""
+    settings = Settings(
+        data_dir=data_dir, ledger_url=f"sqlite:///{data_dir}/ledger.db", registries=registries, poll_every_s=0.05
+    )
+    ledger = open_ledger(settings.ledger)
+    yield Room(settings, ledger, Trainings(ledger, settings))
+    ledger.close()

@@ -17,9 +17,8 @@ from services.errors import Conflict, InvalidInput, NotFound, OutOfRange
 from services.training import runs
 from services.training.folders import RunFolder
 from services.training.recipes import RECIPES
-from services.training.settings import Settings
-from services.training.trainings import TRAIN, Trainings
-from tests.training.room import Room
+from services.training.trainings import TRAIN
+from tests.training.room import opened
 
 torch.set_num_threads(1)
 
@@ -27,12 +26,8 @@ torch.set_num_threads(1)
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "FEWEST_OTHERS", 6)
-    settings = Settings(
-        data_dir=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.db", registries=(), poll_every_s=0.05
-    )
-    ledger = open_ledger(settings.ledger)
-    yield Room(settings, ledger, Trainings(ledger, settings))
-    ledger.close()
+    with opened(tmp_path) as room:
+        yield room
 
 
 async def test_a_training_leaves_a_package_that_the_registry_reads(room):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from evenhand.training.v1 import training_service_pb2
 
-from services.adapters.ledger import open_ledger
 from services.training.alignment.bench import set_up
 from services.training.alignment.resolution import resolve_alignment
-from services.training.settings import Settings
-from services.training.trainings import Trainings
 from services.training.wire import training_request
 from services.training.zoo import ZOO
-from tests.training.room import Room
+from tests.training.room import opened
 
 torch.set_num_threads(1)
 
@@ -31,17 +29,14 @@ TEST_PROMPTS = [
 
 
 @pytest.fixture
-def settings(tmp_path):
-    return Settings(
-        data_dir=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.db", registries=(ZOO,), poll_every_s=0.05
-    )
+def room(tmp_path):
+    with opened(tmp_path, (ZOO,)) as room:
+        yield room
 
 
 @pytest.fixture
-def room(settings):
-    ledger = open_ledger(settings.ledger)
-    yield Room(settings, ledger, Trainings(ledger, settings))
-    ledger.close()
+def settings(room):
+    return room.settings
 
 
 @pytest.fixture
@@ -77,7 +72,6 @@ def asked():
 @pytest.fixture
 def run_of(asked, room):
     """The resolved run of a request."""
-    from evenhand.training.v1 import training_service_pb2
 
     def run(**changes):
         request = training_request(training_service_pb2.CreateTrainingRequest(**asked(**changes)))

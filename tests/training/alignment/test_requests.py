@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 
 import pytest
+import yaml
 
 from services.errors import FailedPrecondition, InvalidInput, NotFound, OutOfRange
+from services.training.zoo import ZOO
 
 SHARES = "alignment.shares[0]"
 REFUSED = {
@@ -131,12 +134,6 @@ def test_equal_shares_where_none_are_given(run_of):
 
 
 def test_a_judge_who_learned_from_the_guides_patients_is_refused_with_their_number(room, asked, settings):
-    import shutil
-
-    import yaml
-
-    from services.training.zoo import ZOO
-
     copy = settings.models / "twin" / "1"
     shutil.copytree(ZOO / "cardiac-sex-classifier" / "1", copy)
     record = yaml.safe_load((copy / "model.yaml").read_text())

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from services.adapters.ledger import open_ledger
 from services.adapters.object_store import open_object_store
 from services.training import runs
-from services.training.settings import Settings
-from services.training.trainings import Trainings
 from services.training.zoo import ZOO
 from tests.audit.cohorts import put_cohort
-from tests.training.room import Room
+from tests.training.room import opened
 
 
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "FEWEST_OTHERS", 6)
-    settings = Settings(
-        data_dir=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.db", registries=(ZOO,), poll_every_s=0.05
-    )
-    ledger = open_ledger(settings.ledger)
-    yield Room(settings, ledger, Trainings(ledger, settings))
-    ledger.close()
+    with opened(tmp_path, (ZOO,)) as room:
+        yield room
 
 
 @pytest.fixture
