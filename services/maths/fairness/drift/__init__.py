@@ -1,0 +1,30 @@
+"""Fairness over time: sums of a window of records, gaps over windows, and alarms that may be looked for every week.
+
+    window_cells     one window's rows to sums per label and group that merge and hold no rows (windows.py)
+    gap_series       windows to gaps of a group to everyone else with a known level, with variance and state (series.py)
+    sequences        e-processes and confidence sequences of a running gap, e-values of single windows (sequences.py)
+    betting          an e-process that is valid with any number of patients (betting.py)
+    watch            one e-value path, interval path and verdict per series, combined by e-BH (alarms.py)
+    moved            what moved in a cell: prevalence, scores, threshold, error rate (moved.py)
+    prediction-powered   rates where few labels came, and a marked hint where none did (prediction_powered.py)
+    power            the smallest change of a gap that a monitor can find (power.py)
+
+Signatures (L labels, N records, C cells, S series, T windows; W windows of a monitor in order of time):
+
+    window_cells(scores (L, N) float32 in [0, 1] or NaN, labels (L, N) int8 in 1, 0, -1, groups: Sequence[Grouping],
+                 patients (N,) int64, thresholds (L,), *, label_names=None, returning=None) -> WindowCells
+    WindowCells: label_names (L,), attributes ((attribute, groups), ...), thresholds (L,), arrays of sums;
+                 .to_dict() / WindowCells.from_dict(plain); .cells -> ((attribute, group), ...) in row order
+    merge(a, b) -> WindowCells                      windows of disjoint patients
+    Series(label, metric, attribute, group)         the key of a series; all four are str
+    gap_series(windows, metrics=("tpr", "fpr")) -> GapSeries with .keys and (S, T) arrays gap, variance, value,
+                 rest_value, positives (the denominator), patients, state
+    Reference(keys, value (S,), variance (S,)); reference_of(windows, metrics=...) -> Reference
+    watch(windows, reference=None, *, alpha=0.05, horizon=52, metrics=("tpr", "fpr")) -> Verdicts
+    Verdicts: keys, (S, T) e_values, estimate, lower, upper, gap, state; (S,) alarmed_at (-1: never), since, patients;
+                 .alarms() -> tuple[Alarm, ...], .verdict(key) -> Verdict
+    what_moved(reference, current, key) -> Moved    both WindowCells (merge several windows first)
+    ppi_rates(...) / ppi_sequence(...) -> PredictionPowered; cbpe(...) -> Hint (hint=True, never an alarm)
+    minimum_detectable_gap(positives, rest_positives, windows, *, alpha=0.05, power=0.8, design_effect=1.0, rate=0.8,
+                           series=1) -> Detectable(gap, reachable)
+"""
