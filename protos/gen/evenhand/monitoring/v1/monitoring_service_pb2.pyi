@@ -167,6 +167,16 @@ class RederiveWindowRequest(_message.Message):
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
+class RederiveWindowMetadata(_message.Message):
+    __slots__ = ("stage", "retries", "window")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    retries: int
+    window: str
+    def __init__(self, stage: _Optional[str] = ..., retries: _Optional[int] = ..., window: _Optional[str] = ...) -> None: ...
+
 class ListAlarmsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")
     PARENT_FIELD_NUMBER: _ClassVar[int]
