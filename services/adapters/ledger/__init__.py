@@ -1,10 +1,11 @@
-"""The one place where work in progress is remembered: operations, their chunks, leases, events and resources.
+"""The one place where work in progress is remembered: operations, chunks, leases, events, resources and monitors.
 
 Everything else may be killed at any time. ``records`` says what goes in and out, ``ledger`` is the object that
-services hold, ``operations``, ``leases`` and ``resources`` are its transactions, ``schema`` the tables.
+services hold, ``operations``, ``leases``, ``resources``, ``segments`` and ``monitoring`` are its transactions,
+``schema`` the tables.
 """
 
 from .ledger import Ledger, open_ledger
-from .records import ChunkSpec, Lease, LeaseLost, Operation
+from .records import ChunkSpec, Lease, LeaseLost, Operation, Segment
 
-__all__ = ["ChunkSpec", "Lease", "LeaseLost", "Ledger", "Operation", "open_ledger"]
+__all__ = ["ChunkSpec", "Lease", "LeaseLost", "Ledger", "Operation", "Segment", "open_ledger"]

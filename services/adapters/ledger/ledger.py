@@ -8,6 +8,7 @@ from typing import Any
 
 from . import events, leases, operations, resources
 from .database import Database
+from .monitors import MonitorLedger
 from .records import ChunkSpec, Lease, Moment, Operation
 
 Clock = Callable[[], datetime]
@@ -22,7 +23,7 @@ def open_ledger(url: str, *, clock: Clock = utc_now, skew_s: float = 1.0) -> Led
     return Ledger(Database(url), clock=clock, skew_s=skew_s)
 
 
-class Ledger:
+class Ledger(MonitorLedger):
     """Safe for several threads and processes. Every method raises :class:`Unavailable` while the database is away.
 
     Times are the callers' own; a lease is taken over only ``skew_s`` seconds after its end, so clocks that differ by

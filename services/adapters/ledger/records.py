@@ -79,3 +79,25 @@ class Lease:
     token: int
     expires: datetime
     cancel_requested: bool
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One acknowledged batch of arrivals of a monitor; its rows are the object ``key`` of the store.
+
+    kind: "predictions", "labels" or "refused" (no object). Numbered by ``seq`` in the order of acknowledgement.
+    unknown: labels whose records were not known then; negative in predictions that resolved as many. first_time,
+    last_time: of its records as far as they are known, µs since 1970.
+    """
+
+    seq: int
+    kind: str
+    key: str
+    sha256: str
+    rows: int
+    duplicates: int
+    late: int
+    unknown: int
+    first_time: int | None
+    last_time: int | None
+    create_time: datetime

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     false,
 )
 from sqlalchemy.engine import Dialect
@@ -122,5 +124,82 @@ resources = Table(
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
     Index("resources_by_kind", "kind", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Batches of arrivals that were acknowledged, each an object in the store. Of one monitor they are numbered in the order
+# of their commits: whoever appends holds the monitor's row. Times are of records, in microseconds since 1970 (UTC).
+segments = Table(
+    "segments",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("monitor", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),  # "predictions", "labels", or "refused": rows without an object
+    Column("key", String(128), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("late", Integer, nullable=False),
+    Column("late_windows", Json, nullable=False),  # late rows by the index of their window
+    Column("unknown", Integer, nullable=False),  # labels of unknown records; predictions take away those they resolve
+    Column("first_time", BigInteger),  # null where no row's record is known
+    Column("last_time", BigInteger),
+    Column("create_time", UtcDateTime, nullable=False),
+    Index("segments_by_monitor", "monitor", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Every revision of every closed window.
+windows = Table(
+    "windows",
+    metadata,
+    Column("monitor", String(255), primary_key=True),
+    Column("window_index", Integer, primary_key=True, autoincrement=False),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("summary", Json, nullable=False),
+    Column("key", String(128), nullable=False),
+    Column("through", BigInteger, nullable=False),  # the last segment that it took in
+    Column("close_time", UtcDateTime, nullable=False),
+)
+
+# One per series and closed window, of its newest revision.
+points = Table(
+    "points",
+    metadata,
+    Column("monitor", String(255), primary_key=True),
+    Column("window_index", Integer, primary_key=True, autoincrement=False),
+    Column("label", String(128), primary_key=True),
+    Column("metric", String(32), primary_key=True),
+    Column("attribute", String(255), primary_key=True),
+    Column("grp", String(255), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("value", Float(53)),
+    Column("gap", Float(53)),
+    Column("standard_error", Float(53)),
+    Column("change", Float(53)),
+    Column("low", Float(53)),
+    Column("high", Float(53)),
+    Column("e_value", Float(53), nullable=False),
+    Column("cases", BigInteger, nullable=False),
+    Column("patients", BigInteger, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("alarmed", Boolean, nullable=False),
+)
+
+# Once raised an alarm stays, one per series.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("monitor", String(255), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("label", String(128), nullable=False),
+    Column("metric", String(32), nullable=False),
+    Column("attribute", String(255), nullable=False),
+    Column("grp", String(255), nullable=False),
+    Column("body", Json, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    UniqueConstraint("monitor", "label", "metric", "attribute", "grp", name="alarms_by_series"),
     sqlite_autoincrement=True,
 )
