@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -163,6 +163,21 @@ class Ledger(MonitorLedger):
         """Write or replace a named document."""
         with self._database.write() as db:
             resources.put(db, self._clock(), name, kind, body)
+
+    def create_resource(self, name: str, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Write a named document unless there is one of this name; the body that stands."""
+        with self._database.write() as db:
+            return resources.create(db, self._clock(), name, kind, body)
+
+    def change_resource(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Set top-level keys of a document, whatever another writer does to its other keys; False if it is gone."""
+        with self._database.write() as db:
+            return resources.change(db, self._clock(), name, values)
+
+    def resource_names(self, kind: str) -> list[str]:
+        """Names of all documents of one kind, oldest first."""
+        with self._database.read() as db:
+            return resources.names(db, kind)
 
     def get_resource(self, name: str) -> dict[str, Any] | None:
         with self._database.read() as db:

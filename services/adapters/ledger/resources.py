@@ -27,6 +27,34 @@ def put(db: Connection, now: datetime, name: str, kind: str, body: dict[str, Any
         db.execute(replace)
 
 
+def create(db: Connection, now: datetime, name: str, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Write a resource unless one has this name; the body that stands."""
+    if standing := get(db, name):
+        return standing
+    try:
+        with db.begin_nested():
+            db.execute(insert(resources).values(name=name, kind=kind, body=body, create_time=now, update_time=now))
+    except IntegrityError:  # on PostgreSQL another may have created it since
+        return get(db, name) or body
+    return body
+
+
+def change(db: Connection, now: datetime, name: str, values: Mapping[str, Any]) -> bool:
+    """Set top-level keys of a resource's body and keep the others; False where there is no such resource."""
+    row = db.execute(select(resources.c.body).where(resources.c.name == name).with_for_update()).one_or_none()
+    if row is None:
+        return False
+    body = {**row.body, **values}
+    if body != row.body:
+        db.execute(update(resources).where(resources.c.name == name).values(body=body, update_time=now))
+    return True
+
+
+def names(db: Connection, kind: str) -> list[str]:
+    """Names of all resources of one kind, oldest first."""
+    return list(db.scalars(select(resources.c.name).where(resources.c.kind == kind).order_by(resources.c.seq)))
+
+
 def get(db: Connection, name: str) -> dict[str, Any] | None:
     row = db.execute(select(resources.c.body).where(resources.c.name == name)).one_or_none()
     return None if row is None else dict(row.body)
