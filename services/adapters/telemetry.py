@@ -48,6 +48,10 @@ class Telemetry(Protocol):
         """How many requests of an admission queue run and wait now."""
         ...
 
+    def ready(self, *, app: str, ready: bool) -> None:
+        """Whether this replica can take work."""
+        ...
+
     def exposition(self, collectors: Iterable[Collector] = ()) -> bytes:
         """All processes' values and the given collectors', in Prometheus' text format."""
         ...
@@ -66,6 +70,9 @@ class NullTelemetry:
         pass
 
     def queue(self, *, queue: str, running: int, waiting: int) -> None:
+        pass
+
+    def ready(self, *, app: str, ready: bool) -> None:
         pass
 
     def exposition(self, collectors: Iterable[Collector] = ()) -> bytes:
@@ -101,6 +108,9 @@ class PrometheusTelemetry:
             multiprocess_mode="livesum",
             registry=own,
         )
+        self._ready = Gauge(  # by app: without a label every process that never set it would say 0
+            "evenhand_ready", "1 while all replicas can take work.", ["app"], multiprocess_mode="livemin", registry=own
+        )
         self._batch_rows = Histogram(
             "evenhand_batch_rows",
             "Rows of a network call before padding.",
@@ -130,6 +140,9 @@ class PrometheusTelemetry:
     def queue(self, *, queue: str, running: int, waiting: int) -> None:
         self._running.labels(queue).set(running)
         self._waiting.labels(queue).set(waiting)
+
+    def ready(self, *, app: str, ready: bool) -> None:
+        self._ready.labels(app).set(ready)
 
     def exposition(self, collectors: Iterable[Collector] = ()) -> bytes:
         if self._folder is None:

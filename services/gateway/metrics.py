@@ -1,25 +1,30 @@
-"""Gauges computed from the ledger at scrape time: progress of operations, and the fairness of the latest audits.
+"""Gauges computed from the ledger at scrape time: progress of operations, the latest audits' fairness, monitors.
 
 Nothing here is held in a process, so the numbers survive restarts and are the same on every replica. Label values come
-from cohort schemas, the model registry and audits' specs; there is a cap on the number of series all the same.
+from cohort schemas, the model registry and the specs of audits and monitors; there is a cap on the number of series
+all the same. Monitors, which are watched, have at least half of it where they need that much.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from services.adapters.ledger import Ledger
+from services.adapters.ledger.records import State
 from services.errors import ServiceError
+from services.gateway.monitor_metrics import bounded, exposed, label_value, monitor_blocks
+
+log = logging.getLogger(__name__)
 
 MOST_SERIES = 2000
 MOST_AUDITS = 50
-LONGEST_VALUE = 80
 KEPT_S = 2.0  # several scrapers at once ask the ledger once
 
 CELL_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "group")
@@ -28,6 +33,8 @@ GAP_LABELS = ("cohort", "pipeline", "task", "label", "metric", "attribute", "def
 
 _FAIRNESS = {
     "fairness_gap": ("A gap between groups, as the latest audit found it.", GAP_LABELS),
+    "fairness_gap_low": ("Lower end of the gap's interval.", GAP_LABELS),
+    "fairness_gap_high": ("Upper end of the gap's interval.", GAP_LABELS),
     "subgroup_n": ("Records behind evenhand_subgroup_metric, whatever the pipeline.", COUNT_LABELS),
     "subgroup_patients": ("Patients behind evenhand_subgroup_metric.", COUNT_LABELS),
     "subgroup_metric": ("A metric within a group, as the latest audit found it.", CELL_LABELS),
@@ -42,13 +49,14 @@ class LedgerMetrics:
         self._clock = clock
         self._kept: list[Metric] = []
         self._kept_at = -float("inf")
+        self._warned = False
 
     def collect(self) -> Iterable[Metric]:
         """All families; while the ledger is away only the gauge that says so."""
         if self._clock() - self._kept_at > KEPT_S:
             up = GaugeMetricFamily("evenhand_ledger_up", "1 while the ledger answers.")
             try:
-                self._kept = [*self._operations(), *self._fairness(), up]
+                self._kept = [*self._operations(), *self._findings(), up]
                 up.add_metric([], 1)
             except ServiceError:
                 self._kept = [up]
@@ -60,13 +68,16 @@ class LedgerMetrics:
         states, done, total = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
         operations, _ = self._ledger.list_operations(page_size=500)
         for operation in operations:
-            states[operation.kind, operation.state] += 1
+            for state in get_args(State):  # zeros too: a series that comes and goes draws no line
+                states[operation.kind, state] += operation.state == state
+            done[operation.kind] += 0
+            total[operation.kind] += 0
             if operation.state == "running":
                 done[operation.kind] += operation.rows_done
                 total[operation.kind] += operation.rows_total
         family = GaugeMetricFamily("evenhand_operations", "Operations among the latest 500.", labels=["kind", "state"])
         for (kind, state), count in sorted(states.items()):
-            family.add_metric([_value(kind), state], count)
+            family.add_metric([label_value(kind), state], count)
         yield family
         for name, text, rows in (
             ("evenhand_operation_rows_done", "Committed rows of running operations.", done),
@@ -74,29 +85,36 @@ class LedgerMetrics:
         ):
             family = GaugeMetricFamily(name, text, labels=["kind"])
             for kind, count in sorted(rows.items()):
-                family.add_metric([_value(kind)], count)
+                family.add_metric([label_value(kind)], count)
             yield family
 
-    def _fairness(self) -> Iterator[Metric]:
-        audits, _ = self._ledger.list_resources("audit", page_size=MOST_AUDITS, state="STATE_SUCCEEDED")
+    def _findings(self) -> Iterator[Metric]:
+        audits = self._audits()
+        blocks = monitor_blocks(self._ledger)
+        samples, folded = bounded(blocks, max(MOST_SERIES // 2, MOST_SERIES - len(audits)))
+        room = MOST_SERIES - len(samples)
         families = {
             name: GaugeMetricFamily(f"evenhand_{name}", text, labels=list(labels))
             for name, (text, labels) in _FAIRNESS.items()
         }
-        seen: set[tuple[str, tuple[str, ...]]] = set()
-        room, dropped = MOST_SERIES, 0
-        for body in audits:  # newest first: what an older audit says about the same thing is history
-            for name, key, value in _series(body):
-                if (name, key) in seen:
-                    continue
-                seen.add((name, key))
-                if room:
-                    families[name].add_metric(list(key), value)
-                    room -= 1
-                else:
-                    dropped += 1
+        for (name, key), value in list(audits.items())[:room]:
+            families[name].add_metric(list(key), value)
+        dropped = max(0, len(audits) - room) + folded
+        if dropped and not self._warned:
+            self._warned = True
+            log.warning("%d series of audits and monitors are over the %d that /metrics shows", dropped, MOST_SERIES)
         yield from families.values()
-        yield GaugeMetricFamily("evenhand_series_dropped", "Fairness series over the cap of 2,000.", value=dropped)
+        yield from exposed(samples)
+        yield GaugeMetricFamily("evenhand_series_dropped", "Series over the cap of 2,000.", value=dropped)
+
+    def _audits(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """Values by (family, label values); what an older audit says about the same thing is history."""
+        audits, _ = self._ledger.list_resources("audit", page_size=MOST_AUDITS, state="STATE_SUCCEEDED")
+        found: dict[tuple[str, tuple[str, ...]], float] = {}
+        for body in audits:  # newest first
+            for name, key, value in _series(body):
+                found.setdefault((name, key), value)
+        return found
 
 
 def _series(body: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
@@ -105,6 +123,8 @@ def _series(body: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], flo
     gauges = body.get("gauges") or {}
     for name, rows, field in (
         ("fairness_gap", "gaps", "estimate"),
+        ("fairness_gap_low", "gaps", "ci_low"),
+        ("fairness_gap_high", "gaps", "ci_high"),
         ("subgroup_n", "cells", "records"),
         ("subgroup_patients", "cells", "patients"),
         ("subgroup_metric", "cells", "estimate"),
@@ -116,12 +136,6 @@ def _series(body: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], flo
 
 
 def _key(cohort: str, entry: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[str, ...]:
-    found = defaultdict(str, {name: _value(entry.get(name)) for name in labels})
-    found["cohort"] = _value(cohort.removeprefix("cohorts/"))
+    found = defaultdict(str, {name: label_value(entry.get(name)) for name in labels})
+    found["cohort"] = label_value(cohort.removeprefix("cohorts/"))
     return tuple(found[name] for name in labels)
-
-
-def _value(given: Any) -> str:
-    """A label's value: short, and without control characters."""
-    text = "" if given is None else str(given)
-    return "".join(character for character in text[:LONGEST_VALUE] if character.isprintable())

@@ -72,5 +72,6 @@ class Readiness:
             self._fault = Unavailable("the ledger or the object store does not answer", reason="NOT_READY")
 
     async def _tell(self) -> None:
+        self._telemetry.ready(app="gateway", ready=self.ready)
         for listener in self._listeners:
             await listener(self.ready)

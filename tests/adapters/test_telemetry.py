@@ -25,6 +25,7 @@ def test_requests_and_batches_are_counted_under_their_labels():
     telemetry.batch(app="classifiers", model="m", size=3, padded=4, seconds=0.01)
     telemetry.queue(queue="m", running=2, waiting=5)
     telemetry.inference(model="m", status="OK")
+    telemetry.ready(app="gateway", ready=True)
     found = samples(telemetry.exposition())
     assert found["evenhand_gateway_requests_total", "ModelInfer", "OK", "grpc"] == 2
     assert found["evenhand_gateway_request_seconds_count", "ModelInfer", "grpc"] == 2
@@ -32,6 +33,9 @@ def test_requests_and_batches_are_counted_under_their_labels():
     assert found["evenhand_batch_padding_rows_total", "classifiers", "m"] == 1
     assert found["evenhand_gateway_waiting", "m"] == 5
     assert found["evenhand_gateway_inferences_total", "OK", "m"] == 1
+    assert found["evenhand_ready", "gateway"] == 1
+    telemetry.ready(app="gateway", ready=False)
+    assert samples(telemetry.exposition())["evenhand_ready", "gateway"] == 0
 
 
 def test_a_hostile_label_value_cannot_forge_a_sample():
@@ -53,6 +57,8 @@ from services.adapters.telemetry import open_telemetry
 telemetry = open_telemetry()
 telemetry.request(transport="rest", method="GetAudit", status="OK", seconds=0.1)
 telemetry.queue(queue="m", running=1, waiting=1)
+if __import__("sys").argv[1:]:
+    telemetry.ready(app="gateway", ready=True)
 print(telemetry.exposition().decode())
 """
 
@@ -63,9 +69,11 @@ def test_processes_share_counters_and_the_gauges_of_the_dead_are_forgotten(tmp_p
     folder.mkdir()
     unset = {key: value for key, value in os.environ.items() if key not in FOLDER_VARIABLES}
     environment = {**unset, variable: str(folder if variable.startswith("PROM") else tmp_path)}
-    for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", PROCESS], env=environment, check=True, capture_output=True)
+    for arguments in ([], ["ready"]):
+        command = [sys.executable, "-c", PROCESS, *arguments]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True)
     found = samples(done.stdout)
+    assert found["evenhand_ready", "gateway"] == 1  # the process that never said so does not count
     assert found["evenhand_gateway_requests_total", "GetAudit", "OK", "rest"] == 2
     assert found["evenhand_gateway_running", "m"] == 1
 
