@@ -17,6 +17,7 @@ import pytest
 
 from services.adapters.ledger import Ledger, open_ledger
 from tests.clock import ManualClock
+from tests.servers.alertmanager import Alertmanager
 from tests.servers.ceph import CephS3
 from tests.servers.postgres import Postgres
 from tests.servers.processes import ServerMissing, program
@@ -103,8 +104,24 @@ def prometheus() -> Iterator[Callable[..., Prometheus]]:
     """``prometheus(["127.0.0.1:8080"], rule_files=[…])``: a new Prometheus with ``.url``, ``.query``, ``.wait_for``."""
     started: list[Prometheus] = []
 
-    def start(scrape_targets: Sequence[str], rule_files: Sequence[Path] = ()) -> Prometheus:
-        started.append(require("Prometheus", lambda: Prometheus(scrape_targets, rule_files)))
+    def start(
+        scrape_targets: Sequence[str], rule_files: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+    ) -> Prometheus:
+        started.append(require("Prometheus", lambda: Prometheus(scrape_targets, rule_files, alertmanagers)))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def alertmanager() -> Iterator[Callable[[Path], Alertmanager]]:
+    """``alertmanager(configuration)``: a new Alertmanager that runs the file; ``.address``, ``.alerts``."""
+    started: list[Alertmanager] = []
+
+    def start(configuration: Path) -> Alertmanager:
+        started.append(require("Alertmanager", lambda: Alertmanager(configuration)))
         return started[-1]
 
     yield start

@@ -45,7 +45,7 @@ def test_the_compose_file_is_valid_and_a_misspelt_key_would_not_be() -> None:
 
 def test_the_compose_file_has_every_piece_and_publishes_on_loopback_only() -> None:
     services = compose_services()
-    assert {"ray-head", "ray-worker", "store", "postgres", "prometheus", "grafana"} <= set(services)
+    assert {"ray-head", "ray-worker", "store", "postgres", "prometheus", "alertmanager", "grafana"} <= set(services)
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)
 

@@ -17,9 +17,14 @@ from .processes import Daemon, free_ports, program
 
 
 class Prometheus:
-    """Scrapes ``targets`` (``host:port`` or ``host:port/path``) four times a second; ``url`` is its own address."""
+    """Scrapes ``targets`` (``host:port`` or ``host:port/path``) four times a second; ``url`` is its own address.
 
-    def __init__(self, targets: Sequence[str], rule_files: Sequence[Path] = ()) -> None:
+    The first target's job is "evenhand", as in deploy/prometheus. Alerts go to ``alertmanagers`` (``host:port``).
+    """
+
+    def __init__(
+        self, targets: Sequence[str], rule_files: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+    ) -> None:
         server = program("prometheus")
         self._folder = Path(tempfile.mkdtemp(prefix="evenhand-prometheus-"))
         jobs = []
@@ -27,7 +32,7 @@ class Prometheus:
             host, _, path = target.partition("/")
             jobs.append(
                 {
-                    "job_name": f"target-{number}",
+                    "job_name": f"target-{number}" if number else "evenhand",
                     "metrics_path": f"/{path or 'metrics'}",
                     "static_configs": [{"targets": [host]}],
                 }
@@ -36,6 +41,7 @@ class Prometheus:
             "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"},
             "scrape_configs": jobs,
             "rule_files": [str(path.absolute()) for path in rule_files],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
         }
         (self._folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
         (port,) = free_ports(1)
