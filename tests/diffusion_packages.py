@@ -238,7 +238,7 @@ def write_super_resolution(root: Path, *, name: str = "pelvis-upscaler", seed: i
         "factor": 2,
         "diffusion": {"schedule": "cosine", "zero_terminal_snr": True, "prediction": "v"},
     }
-    return _write_network(root / name / "1", seed, fields | changes)
+    return _write_network(root / name / str(changes.get("version", "1")), seed, fields | changes)
 
 
 def _write_network(folder: Path, seed: int, fields: dict[str, Any]) -> Path:

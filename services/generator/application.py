@@ -66,14 +66,16 @@ class Application:
         self._worker = LeaseWorker(name, ledger=ledger, lanes=LANES, perform=self._perform, times=settings)
 
     async def run(self) -> None:
-        """Work through the ledger's chunks until cancelled."""
-        await self._worker.run()
+        """Work through the ledger's chunks, and serve models that appear in the registries, until cancelled."""
+        async with self.host.watching():
+            await self._worker.run()
 
     def close(self) -> None:
         self.host.close()
 
     async def catalogue(self) -> Reply:
         async def answer() -> list[dict[str, Any]]:
+            await self.host.look()
             return self.host.catalogue()
 
         return await seal(answer())

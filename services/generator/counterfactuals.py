@@ -79,6 +79,7 @@ class Counterfactuals:
         """What the operation keeps of the request, with the versions and labels of the models beside the generator."""
         needed = asked.upscale_model or asked.classifier_model
         others = await self._maker.neighbours.catalogue() if needed else {}
+        await self._maker.host.meet(asked.model, digest=asked.model_digest)
         spec = resolve_counterfactual(asked, self._maker.host, others, self._settings)
         await path_embeddings(self._maker.host, spec)  # a path that has no direction is refused here
         return {

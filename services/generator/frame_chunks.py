@@ -51,6 +51,7 @@ async def make_frames(lease: Lease, tools: Tools, all_sent: asyncio.Event) -> No
     """The frames of one chunk, with their files."""
     operation = await tools.in_thread(tools.ledger.get_operation, lease.operation)
     spec, first, count = spec_of(operation), lease.payload["first"], lease.payload["count"]
+    await tools.maker.host.meet(spec.model, digest=spec.model_digest)
     try:
         frames = await _Chunk(lease, tools, operation, spec).run(range(first, first + count), all_sent)
     finally:
@@ -63,6 +64,7 @@ async def make_unguided(lease: Lease, tools: Tools, all_sent: asyncio.Event) -> 
     """Both ends and the middle at guidance scale 1, for what guidance adds to be known. They leave no files."""
     operation = await tools.in_thread(tools.ledger.get_operation, lease.operation)
     spec = unguided(spec_of(operation))
+    await tools.maker.host.meet(spec.model, digest=spec.model_digest)
     wanted = sorted({0, spec.frames // 2, spec.frames - 1})
     frames = await _Chunk(lease, tools, operation, spec, told=False).run(wanted, all_sent)
     told = [_measured(frame) for frame in frames]

@@ -64,6 +64,7 @@ class Generations:
     async def job(self, asked: GenerationSpec) -> Job:
         """The request with nothing left open, its prompt and its mask looked at."""
         others = await self._maker.neighbours.catalogue() if asked.upscale_model else {}
+        await self._maker.host.meet(asked.model, digest=asked.model_digest)
         spec = resolve_generation(asked, self._maker.host, others, self._settings)
         record = self._maker.host.find(spec.model, digest=spec.model_digest)
         if spec.HasField("mask"):

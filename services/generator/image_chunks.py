@@ -34,6 +34,7 @@ async def make_images(lease: Lease, tools: Tools, all_sent: asyncio.Event) -> No
     operation = await tools.in_thread(tools.ledger.get_operation, lease.operation)
     job = job_of(operation)
     first, count = lease.payload["first"], lease.payload["count"]
+    await tools.maker.host.meet(job.spec.model, digest=job.spec.model_digest)
     record = tools.maker.host.find(job.spec.model, digest=job.spec.model_digest)
     pace = Pace("images", tools.maker.host.plan(record, job.spec.sampler, job.spec.steps).evaluations)
     writing: list[asyncio.Task[dict[str, Any]]] = []

@@ -30,6 +30,8 @@ async def publish_counterfactual(lease: Lease, tools: Tools) -> None:
     progress = {**operation.progress, "frames_done": operation.rows_done, "frames_total": operation.rows_total}
     await tools.in_thread(ledger.report_progress, lease, {**progress, "stage": "encoding"})
     chunks = await tools.in_thread(ledger.chunk_results, lease.operation)
+    spec = spec_of(operation)
+    await tools.maker.host.meet(spec.model, digest=spec.model_digest)
     work = publication_of(tools, operation, chunks)
     artifacts, warnings = await _published(tools, work)
     for frame in work.frames:

@@ -40,10 +40,11 @@ async def resolve_images(
 ) -> dict[str, Any]:
     """``asked`` (model, seed, steps, sampler, guidance_scale, negative_prompt) with every default filled in, and with
     what decides the images' bits: version, digest, batch_shape, device, platform_version. ``mask`` is the planes and
-    labels that the model takes, None for a model without.
+    labels that the model takes, None for a model without; ``modality`` what it learned from, "" where it does not say.
 
     Errors name fields under ``spec``; PROMPT_TOO_LONG is of ``spec.template``, for any of the ``prompts``.
     """
+    await host.meet(asked["model"])
     record = host.find(asked["model"], field="spec.model")
     check_task(record, PROMPTED, field="spec.model")
     guidance = _guidance(record, asked["guidance_scale"])
@@ -70,6 +71,7 @@ async def resolve_images(
         "guidance_scale": guidance.scale,
         "negative_prompt": negative,
         "mask": mask if record.mask_labels else None,
+        "modality": record.modality,
         "channels": record.output.channels,
         "height": record.output.height,
         "width": record.output.width,
@@ -86,6 +88,7 @@ async def make_images(
     the noise of (seed, i), whatever else is made with it. FailedPrecondition MODEL_CHANGED where this replica would
     give other bits than were resolved. Closing it ends the work.
     """
+    await host.meet(resolved["model"], resolved["version"], digest=resolved["digest"])
     record = host.find(resolved["model"], resolved["version"], field="spec.model")
     checked_digest(record.digest, resolved["digest"], field="spec.model")
     for name, value in _bits(host, record).items():

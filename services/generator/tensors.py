@@ -42,6 +42,7 @@ async def infer(
     parameters: Mapping[str, Any],
 ) -> dict[str, np.ndarray]:
     """``{"image": (N, C, H, W) float32 in [0, 1]}``; row n has the noise of (seed, n), whatever else is asked."""
+    await host.meet(model, version)
     record = host.find(model, version)
     names = INPUTS[record.task]
     if set(inputs) != names:

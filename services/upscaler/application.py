@@ -53,14 +53,16 @@ class Application:
         self._worker = LeaseWorker(name, ledger=ledger, lanes=((UPSCALE,),), perform=self._perform, times=settings)
 
     async def run(self) -> None:
-        """Work through the ledger's chunks until cancelled."""
-        await self._worker.run()
+        """Work through the ledger's chunks, and serve models that appear in the registries, until cancelled."""
+        async with self.host.watching():
+            await self._worker.run()
 
     def close(self) -> None:
         self.host.close()
 
     async def catalogue(self) -> Reply:
         async def answer() -> list[dict[str, Any]]:
+            await self.host.look()
             return self.host.catalogue()
 
         return await seal(answer())
@@ -87,7 +89,8 @@ class Application:
         operation = await self._in_thread(self._ledger.get_operation, lease.operation)
         spec = ParseDict(operation.request["spec"], UpscalingSpec())
         small = await self._in_thread(stored_image, self._store, operation.request)
-        record = self.host.find(spec.model)
+        await self.host.meet(spec.model, digest=spec.model_digest)
+        record = self.host.find(spec.model, digest=spec.model_digest)
         checked_digest(record.digest, spec.model_digest, field="spec.model_digest")
         sampling = resolve(
             self.host,

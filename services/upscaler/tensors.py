@@ -29,8 +29,10 @@ async def infer(
     Row n has the noise of (seed, index + n), or with ``shared_noise`` all have that of (seed, index): then images that
     hardly differ hardly differ afterwards, as the frames of a video must not.
     """
-    record = host.find(model, version)
-    checked_digest(record.digest, str(parameters.get("digest") or ""), field="parameters.digest")
+    digest = str(parameters.get("digest") or "")
+    await host.meet(model, version, digest=digest)
+    record = host.find(model, version, digest=digest)
+    checked_digest(record.digest, digest, field="parameters.digest")
     if set(inputs) != {"image"}:
         raise InvalidInput(
             f"{record.name} takes one input named 'image', not {sorted(inputs)}",

@@ -56,6 +56,7 @@ class Upscalings:
         if repeated is not None:
             return await asyncio.to_thread(self._answer, repeated)
         pixels = await asyncio.to_thread(read_image, request.image, self._decoder)
+        await self._host.meet(request.spec.model, digest=request.spec.model_digest)
         asked, tiles = self._resolve(request.spec, pixels)
         image = await asyncio.to_thread(self._store.put, npy_bytes(pixels))
         order = asked | {"display_name": name, "image": asdict(image)}
@@ -95,7 +96,7 @@ class Upscalings:
         """What the operation keeps of the request, every default filled in, and its number of tiles."""
         spec = UpscalingSpec()
         spec.CopyFrom(asked)
-        record = self._host.find(spec.model, field="spec.model")
+        record = self._host.find(spec.model, digest=spec.model_digest, field="spec.model")
         check_task(record, TASKS, field="spec.model")
         checked_digest(record.digest, spec.model_digest, field="spec.model_digest")
         check_image(record, pixels, self._settings.most_side, field="image")

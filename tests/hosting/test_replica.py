@@ -10,7 +10,7 @@ import pytest
 from evenhand.resources.v1 import image_pb2
 
 from services.errors import InvalidInput, NotFound
-from services.hosting import replica
+from services.hosting import registries
 from services.hosting.envelope import unseal
 from services.hosting.images import image_message
 from services.hosting.nearby import NearbyHosts
@@ -24,11 +24,11 @@ IMAGE = np.zeros((1, 1, 8, 8), np.float32)
 @pytest.fixture
 async def running(tmp_path, monkeypatch):
     monkeypatch.setenv("EVENHAND_NEAR_DIR", str(tmp_path / "near"))
-    monkeypatch.setattr(replica, "LOOK_EVERY_S", 3600)
+    monkeypatch.setattr(registries, "LOOK_EVERY_S", 3600)
     write_package(tmp_path / "models")
     running = HostReplica()
     yield running, HostSettings(registries=(tmp_path / "models",)), tmp_path / "models"
-    running._watch.cancel()
+    running._looking.cancel()
     running._nearby.close()
     running._decoder.close()
     await running.host.close()
@@ -53,7 +53,7 @@ def break_package(folder: Path) -> Path:
 
 
 async def test_what_a_training_leaves_is_served_within_seconds_though_nobody_asks(running, monkeypatch):
-    monkeypatch.setattr(replica, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(registries, "LOOK_EVERY_S", 0.05)
     host, models = await started(running)
     write_package(models, version="2")
     async with asyncio.timeout(60):
@@ -130,7 +130,7 @@ async def test_a_package_whose_weights_come_after_its_record_is_served_once_they
     await host.look()
     assert host.host._registry is read  # the package is as it was, so there is no use in another try,
     with monkeypatch.context() as patch:
-        patch.setattr(replica, "RETRY_EVERY_S", 0.0)
+        patch.setattr(registries, "RETRY_EVERY_S", 0.0)
         await host.look()
     assert host.host._registry is not read  # but now and then there is: some faults leave no trace in the files
     weights.write_bytes(data)

@@ -24,7 +24,8 @@ class Loader:
     """Opens packages; a text-to-image model that is served and that control branches steer is in memory once."""
 
     def __init__(self, registry: DirectoryRegistry, placement: Placement) -> None:
-        self._registry = registry
+        self.registry = registry
+        """Where packages are found; one that was read later may take its place."""
         self._placement = placement
         self._latent: dict[str, LatentDiffusion] = {}
 
@@ -45,7 +46,7 @@ class Loader:
 
     def _controlled(self, record: ModelRecord) -> Denoiser:
         assert record.base is not None
-        base = self._registry.find(record.base.name, record.base.version)
+        base = self.registry.find(record.base.name, record.base.version)
         if base.digest != record.base.digest:
             raise FailedPrecondition(
                 f"{record.name} was trained on another {base.name}/{base.version} than the one that is here",
@@ -53,13 +54,13 @@ class Loader:
                 reason="BASE_MODEL_CHANGED",
             )
         model = self._latent_diffusion(base)
-        control = load_controlnet(self._registry.folder(record), dtype=self._placement.dtype)
+        control = load_controlnet(self.registry.folder(record), dtype=self._placement.dtype)
         control = self._ready(control)
         return TextToImage(record, model, self._placement, _checked_scalings(base, model), control)
 
     def _latent_diffusion(self, record: ModelRecord) -> LatentDiffusion:
         if record.digest not in self._latent:
-            folder: Path = self._registry.folder(record)
+            folder: Path = self.registry.folder(record)
             model = load_latent_diffusion(folder, dtype=self._placement.dtype)
             ready = LatentDiffusion(model.text, self._ready(model.vae), self._ready(model.unet), model.scheduler)
             model.text.model.to(self._placement.device)
@@ -68,7 +69,7 @@ class Loader:
 
     def _network(self, record: ModelRecord) -> Any:
         network = build_network(record.family, dict(record.architecture))
-        tensors = self._registry.load_tensors(record)
+        tensors = self.registry.load_tensors(record)
         state = {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in tensors.items()}
         try:
             network.load_state_dict(state)
