@@ -64,6 +64,11 @@ class MonitorLedger:
         with self._database.read() as db:
             return segments.find(db, monitor, kind=kind, after=after, between=between)
 
+    def last_segment(self, monitor: str) -> int:
+        """The number of the newest segment; 0 before the first."""
+        with self._database.read() as db:
+            return segments.last(db, monitor)
+
     def progress_of(self, monitor: str, after: int) -> tuple[list[Segment], int]:
         """(segments after number ``after``, number of closed windows) at one moment."""
         with self._database.read() as db:

@@ -1,0 +1,254 @@
+"""Reading: which windows may be closed, and everything that is recorded for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.adapters.ledger import Ledger, Segment
+from services.adapters.object_store import ObjectStore
+
+from .columns import Labels, Predictions, digest_keys
+from .runs import Keys, locate
+from .segments import StoredLabels, decode_labels, decode_predictions
+from .watch import WatchSpec
+
+Place = tuple[int, int, int]  # of a record in the order of count windows: time, and both halves of its digest
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """N records in the order of their digests; no record is in it twice.
+
+    scores: (L, N) float32 in [0, 1], NaN for missing. labels: (L, N) int8: 1, 0, -1 for missing. codes: (A, N) int16,
+    -1 for missing. patients: (N,) int64 from 0, in the order of their digests. versions: records by version of the
+    model. conflicts: records that came twice with other values; what came first is taken. label_delay_s: median time
+    from a prediction to its first label, -1 where there is none; the one thing here that depends on when rows came.
+    start, end: µs since 1970; of a window of so many records the times of its first and last. through: number of the
+    last segment that was read.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    codes: np.ndarray
+    patients: np.ndarray
+    versions: dict[str, int]
+    conflicts: int
+    label_delay_s: float
+    start: int
+    end: int
+    through: int
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Records from one place, included, to another, excluded; ``start`` and ``end`` as in WindowRows."""
+
+    first: Place
+    stop: Place
+    start: int
+    end: int
+
+    def holds(self, time: np.ndarray, keys: Keys) -> np.ndarray:
+        """(N,) whether a record lies in it."""
+        inside: np.ndarray = ~_before(time, keys, self.first) & _before(time, keys, self.stop)
+        return inside
+
+
+def closable_windows(
+    ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, *, now: int, closed: int
+) -> list[int]:
+    """Indices from ``closed`` on of windows that ended, ``spec.delay`` ago or more, by ``now`` (µs)."""
+    if not spec.records:
+        ended = (now - spec.delay - spec.origin) // spec.length
+        return list(range(closed, max(closed, ended)))
+    found = ledger.segments(monitor, kind="predictions")
+    full = sum(segment.rows for segment in found) // spec.records
+    indices = []
+    for index in range(closed, full):
+        span = _count_span(store, spec, found, index)
+        if span is None or span.end + spec.delay > now:
+            break
+        indices.append(index)
+    return indices
+
+
+def read_window(ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, index: int) -> WindowRows:
+    """A pure function of the segments. Beside its result it needs about 60 bytes a record."""
+    through = ledger.last_segment(monitor)  # what comes while we read has a greater number, and is left for later
+    if spec.records:
+        everything = ledger.segments(monitor, kind="predictions")
+        span = _count_span(store, spec, [segment for segment in everything if segment.seq <= through], index)
+        span = span or _Span((0, 0, 0), (0, 0, 0), spec.origin, spec.origin)
+    else:
+        start, end = spec.span(index)
+        span = _Span((start, 0, 0), (end, 0, 0), start, end)
+    found = ledger.segments(monitor, between=(span.start, span.end + 1))
+    found = [segment for segment in found if segment.key and segment.seq <= through]
+    predictions = _read_predictions(store, spec, span, [one for one in found if one.kind == "predictions"])
+    labels = (decode_labels(spec, _get(store, one)) for one in found if one.kind == "labels")
+    joined, disagreeing, delay_s = _join(predictions, labels, len(spec.labels))
+    return WindowRows(
+        scores=predictions.scores,
+        labels=joined,
+        codes=predictions.codes,
+        patients=predictions.patients,
+        versions=predictions.versions,
+        conflicts=predictions.conflicts + disagreeing,
+        label_delay_s=delay_s,
+        start=span.start,
+        end=span.end,
+        through=through,
+    )
+
+
+@dataclass(frozen=True)
+class _Records:
+    keys: Keys
+    time: np.ndarray
+    scores: np.ndarray
+    codes: np.ndarray
+    patients: np.ndarray
+    versions: dict[str, int]
+    conflicts: int
+
+
+def _count_span(store: ObjectStore, spec: WatchSpec, found: Sequence[Segment], index: int) -> _Span | None:
+    """Where window ``index`` of ``spec.records`` records lies; None where there are not so many."""
+    found = [segment for segment in found if segment.rows]
+    low, high = index * spec.records, (index + 1) * spec.records
+    if sum(segment.rows for segment in found) < high:
+        return None
+    # A segment is read only if some of its records may have a rank in [low, high].
+    firsts = np.array([segment.first_time for segment in found], np.int64)
+    lasts = np.array([segment.last_time for segment in found], np.int64)
+    rows = np.array([segment.rows for segment in found], np.int64)
+    by_first, by_last = np.argsort(firsts), np.argsort(lasts)
+    until_last = _cumulated(rows[by_first])[np.searchsorted(firsts[by_first], lasts, side="right")]
+    before_first = _cumulated(rows[by_last])[np.searchsorted(lasts[by_last], firsts, side="left")]
+    below, above = until_last <= low, before_first > high
+    read = [decode_predictions(spec, _get(store, found[place])).batch for place in np.flatnonzero(~below & ~above)]
+    time = np.concatenate([batch.time for batch in read])
+    hi, lo = digest_keys(np.concatenate([batch.records for batch in read]))
+    order = np.lexsort((lo, hi, time))
+    offset = int(rows[below].sum())
+
+    def place(rank: int) -> Place:
+        row = order[rank - offset]
+        return int(time[row]), int(hi[row]), int(lo[row])
+
+    last = place(high - 1)
+    return _Span(place(low), (last[0], last[1], last[2] + 1), place(low)[0], last[0])
+
+
+def _read_predictions(store: ObjectStore, spec: WatchSpec, span: _Span, found: Sequence[Segment]) -> _Records:
+    most = sum(segment.rows for segment in found)
+    scores, codes = np.empty((len(spec.labels), most), np.float32), np.empty((len(spec.attributes), most), np.int16)
+    records, patients = np.empty((most, 16), np.uint8), np.empty((most, 16), np.uint8)
+    time, rows, version = np.empty(most, np.int64), np.empty(most, np.uint64), np.empty(most, np.int32)
+    names: dict[str, int] = {}
+    count = 0
+    for segment in found:
+        stored = decode_predictions(spec, _get(store, segment))
+        batch: Predictions = stored.batch
+        inside = np.flatnonzero(span.holds(batch.time, digest_keys(batch.records)))
+        at = slice(count, count + len(inside))
+        scores[:, at], codes[:, at] = batch.scores[:, inside], batch.codes[:, inside]
+        records[at], patients[at] = batch.records[inside], batch.patients[inside]
+        time[at], rows[at] = batch.time[inside], stored.rows[inside]
+        version[at] = names.setdefault(batch.version, len(names))
+        count += len(inside)
+    hi, lo = digest_keys(records[:count])
+    del records
+    order = np.lexsort((lo, hi))  # stable: of a record that is there twice the first comes first
+    hi, lo, rows = hi[order], lo[order], rows[order]
+    again = np.zeros(count, bool)
+    again[1:] = (hi[1:] == hi[:-1]) & (lo[1:] == lo[:-1])
+    leader = np.maximum.accumulate(np.where(again, 0, np.arange(count)))
+    conflicts = len(np.unique(leader[again & (rows != rows[leader])]))
+    order = order[~again]
+    counts = np.bincount(version[order], minlength=len(names))
+    return _Records(
+        keys=(hi[~again], lo[~again]),
+        time=time[order],
+        scores=_taken(scores, order),
+        codes=_taken(codes, order),
+        patients=_numbered(patients[order]),
+        versions={name: int(counts[number]) for name, number in sorted(names.items()) if counts[number]},
+        conflicts=conflicts,
+    )
+
+
+def _join(records: _Records, found: Iterator[StoredLabels], count: int) -> tuple[np.ndarray, int, float]:
+    """(L, N) labels, the number of records whose labels contradict each other, and the median delay in seconds."""
+    labels = np.full((count, len(records.time)), -1, np.int8)
+    came = np.zeros(len(records.time), np.int64)
+    disagreeing: set[int] = set()
+    for stored in found:
+        for batch in _rounds(stored.batch):
+            at = locate(*records.keys, digest_keys(batch.records))
+            known = at >= 0
+            places, values = at[known], batch.values[:, known]
+            before = labels[:, places]
+            wrong = ((values >= 0) & (before >= 0) & (values != before)).any(axis=0)
+            disagreeing.update(places[wrong].tolist())
+            labels[:, places] = np.where(before >= 0, before, values)
+            first = places[(values >= 0).any(axis=0) & (came[places] == 0)]
+            came[first] = stored.received
+    labelled = came > 0
+    delays = np.maximum(0, came[labelled] - records.time[labelled])
+    return labels, len(disagreeing), float(np.median(delays)) / 1e6 if delays.size else -1.0
+
+
+def _rounds(batch: Labels) -> Iterator[Labels]:
+    """The rows in parts in which no record is twice, in order."""
+    hi, lo = digest_keys(batch.records)
+    order = np.lexsort((lo, hi))
+    starts = np.ones(len(order), bool)
+    starts[1:] = (hi[order][1:] != hi[order][:-1]) | (lo[order][1:] != lo[order][:-1])
+    if starts.all():
+        yield batch
+        return
+    places = np.arange(len(order))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = places - np.maximum.accumulate(np.where(starts, places, 0))
+    for number in range(int(rank.max()) + 1):
+        yield batch.take(rank == number)
+
+
+def _taken(columns: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """``columns[:, order]`` in the memory of ``columns``: a copy of all would double what a window needs."""
+    flat, width = columns.reshape(-1), len(order)
+    for place in range(len(columns)):
+        flat[place * width : (place + 1) * width] = columns[place, order]
+    return flat[: len(columns) * width].reshape(len(columns), width)
+
+
+def _numbered(patients: np.ndarray) -> np.ndarray:
+    """(N,) int64 places of (N, 16) digests among those that occur."""
+    hi, lo = digest_keys(patients)
+    order = np.lexsort((lo, hi))
+    starts = np.zeros(len(order), np.int64)
+    starts[1:] = (hi[order][1:] != hi[order][:-1]) | (lo[order][1:] != lo[order][:-1])
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(starts)
+    return numbers
+
+
+def _before(time: np.ndarray, keys: Keys, place: Place) -> np.ndarray:
+    """(N,) whether a record comes before a place."""
+    hi, lo = keys
+    first, second, third = place[0], np.uint64(place[1]), place[2]
+    smaller = np.zeros(len(lo), bool) if third == 0 else lo <= np.uint64(third - 1)
+    earlier: np.ndarray = (time < first) | ((time == first) & ((hi < second) | ((hi == second) & smaller)))
+    return earlier
+
+
+def _cumulated(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def _get(store: ObjectStore, segment: Segment) -> bytes:
+    return store.get(segment.key, sha256=segment.sha256)

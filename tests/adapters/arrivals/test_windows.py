@@ -1,0 +1,222 @@
+"""A window is a pure function of what is recorded, whatever the order, batches, repeats and processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.adapters.arrivals import ArrivalLog, Labels, Predictions, WatchSpec, WindowRows, digest_ids
+from services.adapters.ledger import open_ledger
+from services.adapters.object_store import MemoryStore
+from tests.adapters.arrivals.records import BODY, DAY_US, MONITOR, NOW, ORIGIN, SPEC, counting, made, same
+
+COUNT, WINDOWS = 60, 3
+PREDICTIONS, LABELS = made(COUNT)
+
+
+def new_logs(folder: str, number: int, **more: int) -> list[ArrivalLog]:
+    ledger, store = open_ledger(f"sqlite:///{folder}/ledger.db"), MemoryStore()
+    ledger.put_resource(MONITOR, "monitor", BODY)
+    return [ArrivalLog(ledger, store, **more) for _ in range(number)]
+
+
+def windows(log: ArrivalLog, spec: WatchSpec, count: int = WINDOWS) -> list[WindowRows]:
+    return [log.read_window(MONITOR, spec, index) for index in range(count)]
+
+
+def expected(mask: np.ndarray, predictions: Predictions = PREDICTIONS, labels: Labels = LABELS) -> WindowRows:
+    """Straight from the columns."""
+    rows = np.flatnonzero(mask)
+    rows = rows[np.argsort([bytes(predictions.records[row]) for row in rows])]
+    names = sorted({bytes(patient) for patient in predictions.patients[rows]})
+    return WindowRows(
+        scores=predictions.scores[:, rows],
+        labels=labels.values[:, rows],
+        codes=predictions.codes[:, rows],
+        patients=np.array([names.index(bytes(patient)) for patient in predictions.patients[rows]], np.int64),
+        versions={"v1": len(rows)} if len(rows) else {},
+        conflicts=0,
+        label_delay_s=-1,
+        start=0,
+        end=0,
+        through=0,
+    )
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> list[tuple[str, int, list[int]]]:
+    """Batches of predictions and labels by one of three logs: together all rows, some of them several times."""
+    rows = st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=25)
+    who = st.integers(0, 2)
+    parts: list[tuple[str, int, list[int]]] = []
+    for kind in ("predictions", "labels"):
+        order = draw(st.permutations(range(COUNT)))
+        cuts = sorted(draw(st.lists(st.integers(0, COUNT), max_size=5)))
+        for start, stop in zip([0, *cuts], [*cuts, COUNT], strict=True):
+            parts.append((kind, draw(who), list(order[start:stop])))
+        parts += [(kind, draw(who), again) for again in draw(st.lists(rows, max_size=3))]
+    return draw(st.permutations(parts))
+
+
+@settings(max_examples=40, deadline=None)
+@given(schedule=schedules(), most=st.sampled_from([8, 1000]), size=st.sampled_from([1, 7, 20]))
+def test_any_order_batching_repetition_and_process_gives_the_same_bytes(
+    schedule: list[tuple[str, int, list[int]]], most: int, size: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        logs = new_logs(folder, 3, most_records=most)
+        for number, (kind, who, rows) in enumerate(schedule):
+            now = NOW + timedelta(seconds=number)
+            if kind == "predictions":
+                logs[who].append_predictions(MONITOR, SPEC, PREDICTIONS.take(np.array(rows, int)), now)
+            else:
+                logs[who].append_labels(MONITOR, SPEC, LABELS.take(np.array(rows, int)), now)
+        of = SPEC.window_of(PREDICTIONS.time)
+        for index, found in enumerate(windows(logs[0], SPEC)):
+            assert same(found, WindowRows(**{**vars(expected(of == index)), "start": found.start, "end": found.end}))
+            assert (found.start, found.end) == SPEC.span(index)
+        arrivals = logs[0]._ledger.arrivals(MONITOR)
+        assert arrivals["predictions"] == COUNT
+        if most > COUNT:
+            assert arrivals["unknown_labels"] == 0
+        # Windows by number, over the same log.
+        spec, order = counting(size), np.lexsort((*_halves(PREDICTIONS), PREDICTIONS.time))
+        full = COUNT // size
+        for index, found in enumerate(windows(logs[1], spec, full)):
+            mask = np.zeros(COUNT, bool)
+            mask[order[index * size : (index + 1) * size]] = True
+            times = PREDICTIONS.time[mask]
+            assert (found.start, found.end) == (times.min(), times.max())
+            assert same(found, WindowRows(**{**vars(expected(mask)), "start": found.start, "end": found.end}))
+        assert logs[1].closable(MONITOR, spec, NOW, 0) == list(range(full))
+        logs[0]._ledger.close()
+
+
+def _halves(batch: Predictions) -> list[np.ndarray]:
+    halves = batch.records.view(">u8")
+    return [halves[:, 1], halves[:, 0]]
+
+
+def test_records_of_one_time_are_cut_by_their_digests(tmp_path: Path) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    predictions = Predictions(
+        PREDICTIONS.records,
+        PREDICTIONS.patients,
+        np.full(COUNT, SPEC.origin + 5),
+        PREDICTIONS.codes,
+        PREDICTIONS.scores,
+    )
+    for rows in np.array_split(np.random.default_rng(1).permutation(COUNT), 7):
+        log.append_predictions(MONITOR, counting(25), predictions.take(rows), NOW)
+    found = [log.read_window(MONITOR, counting(25), index).scores for index in range(2)]
+    order = np.argsort([bytes(record) for record in predictions.records])
+    whole = np.concatenate(found, axis=1)
+    assert whole.tobytes() == np.ascontiguousarray(predictions.scores[:, order[:50]]).tobytes()
+
+
+def test_a_window_may_be_closed_when_its_labels_had_their_time(tmp_path: Path) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    day, delay = timedelta(days=1), timedelta(seconds=3600.5)
+    moment = ORIGIN + 2 * day + delay
+    assert log.closable(MONITOR, SPEC, moment - timedelta(microseconds=1), 0) == [0]
+    assert log.closable(MONITOR, SPEC, moment, 0) == [0, 1]
+    assert log.closable(MONITOR, SPEC, moment, 1) == [1]
+    assert log.closable(MONITOR, SPEC, moment, 5) == []
+    assert log.closable(MONITOR, SPEC, ORIGIN - day, 0) == []
+    spec = WatchSpec(SPEC.labels, SPEC.attributes, SPEC.origin, delay=DAY_US, records=20)
+    log.append_predictions(MONITOR, spec, PREDICTIONS, NOW)
+    last = np.sort(PREDICTIONS.time)[39] - SPEC.origin + DAY_US
+    assert log.closable(MONITOR, spec, ORIGIN + timedelta(microseconds=int(last)), 0) == [0, 1]
+    assert log.closable(MONITOR, spec, ORIGIN + timedelta(microseconds=int(last) - 1), 0) == [0]
+
+
+def test_an_empty_window_has_no_rows(tmp_path: Path) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    for spec in (SPEC, counting(5)):
+        empty = log.read_window(MONITOR, spec, 0)
+        assert (empty.scores.shape, empty.labels.shape, empty.codes.shape) == ((2, 0), (2, 0), (2, 0))
+        assert (empty.patients.shape, empty.versions, empty.label_delay_s) == ((0,), {}, -1)
+
+
+def test_versions_are_counted_and_the_delay_of_labels_is_of_their_first(tmp_path: Path) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    time = np.full(4, SPEC.origin + DAY_US // 2)
+    records = digest_ids("abcd")
+    for version, rows in (("v2", [0, 1, 2]), ("v1", [3])):
+        batch = Predictions(records, records, time, PREDICTIONS.codes[:, :4], PREDICTIONS.scores[:, :4], version)
+        log.append_predictions(MONITOR, SPEC, batch.take(np.array(rows)), NOW)
+    noon = ORIGIN + timedelta(hours=12)
+    first = np.array([[1, 0, -1], [-1, -1, -1]], np.int8)
+    log.append_labels(MONITOR, SPEC, Labels(records[:3], first), noon + timedelta(seconds=40))
+    log.append_labels(MONITOR, SPEC, Labels(records[:1], np.array([[-1], [1]], np.int8)), noon + timedelta(hours=5))
+    log.append_labels(MONITOR, SPEC, Labels(records[2:3], np.array([[-1], [1]], np.int8)), noon + timedelta(seconds=50))
+    found = log.read_window(MONITOR, SPEC, 0)
+    assert found.versions == {"v1": 1, "v2": 3}
+    assert found.label_delay_s == 40
+    assert found.through == log._ledger.last_segment(MONITOR)
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from datetime import timedelta
+import numpy as np
+from services.adapters.arrivals import *
+from services.adapters.arrivals.log import *
+from services.adapters.ledger import open_ledger
+from services.adapters.object_store import DirectoryStore
+from tests.adapters.arrivals.records import MONITOR, NOW, BODY, DAY_US
+
+labels = tuple(f"label {n}" for n in range(12))
+attributes = tuple((f"attribute {n}", ("a", "b")) for n in range(4))
+spec = WatchSpec(labels, attributes, 0, 0, DAY_US)
+folder = Path(sys.argv[1])
+log = ArrivalLog(open_ledger(f"sqlite:///{folder}/ledger.db"), DirectoryStore(folder / "store"))
+if sys.argv[2] == "write":
+    log._ledger.put_resource(MONITOR, "monitor", BODY)
+    rng = np.random.default_rng(0)
+    for part in range(20):
+        n = 50_000
+        batch = Predictions(rng.integers(0, 256, (n, 16), np.uint8), rng.integers(0, 256, (n, 16), np.uint8),
+            rng.integers(0, DAY_US, n), rng.integers(-1, 2, (4, n)).astype(np.int16), rng.random((12, n), np.float32))
+        log.append_predictions(MONITOR, spec, batch, NOW)
+        log.append_labels(MONITOR, spec, Labels(batch.records, rng.integers(0, 2, (12, n)).astype(np.int8)), NOW)
+else:
+    log.read_window(MONITOR, spec, 5)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = log.read_window(MONITOR, spec, 0)
+    assert rows.scores.shape == (12, 1_000_000) and (rows.labels >= 0).all()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_a_million_records_with_twelve_labels_are_read_in_two_hundred_mebibytes(tmp_path: Path) -> None:
+    for step in ("write", "read"):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(tmp_path), step],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=250,
+        )
+        assert done.returncode == 0, done.stderr
+    assert float(done.stdout) <= 200
+
+
+@pytest.mark.parametrize("body", [BODY, {"spec": {"window": {"records": "25"}}}])
+def test_the_spec_is_read_off_a_monitors_body(body: dict[str, object]) -> None:
+    spec = WatchSpec.of(body)
+    if body is BODY:
+        assert (spec.length, spec.delay, spec.records) == (DAY_US, 3_600_500_000, 0)
+        assert spec.labels == ("Edema", "Mass")
+        assert spec.attributes == (("sex", ("Female", "Male")), ("age", ("young", "middle", "old")))
+    else:
+        assert (spec.length, spec.records, spec.labels) == (0, 25, ())
