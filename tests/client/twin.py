@@ -15,6 +15,7 @@ import numpy as np
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2, audit_service_pb2_grpc
 from evenhand.classification.v1 import classification_service_pb2, classification_service_pb2_grpc
 from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2, cohort_service_pb2_grpc
+from evenhand.monitoring.v1 import monitoring_service_pb2_grpc
 from evenhand.reconstruction.v1 import reconstruction_service_pb2, reconstruction_service_pb2_grpc
 from evenhand.resources.v1 import image_pb2, model_pb2, model_service_pb2, model_service_pb2_grpc
 from evenhand.training.v1 import training_pb2, training_service_pb2, training_service_pb2_grpc
@@ -27,6 +28,7 @@ from services.errors import Cancelled, Conflict, FailedPrecondition, InvalidInpu
 from tests.client.artifacts import demo_artifacts, demo_plan
 from tests.client.balancing import synthetic_cohort
 from tests.client.generation_twin import SYNTHETIC_METADATA, GenerationTwin, add_to_server
+from tests.client.monitoring_twin import MonitoringTwin
 
 CHUNK = 1000  # bytes per message of an artifact: small, so that streams have many messages
 SERVICES = (
@@ -34,6 +36,7 @@ SERVICES = (
     "evenhand.classification.v1.ClassificationService",
     "evenhand.cohort.v1.CohortService",
     "evenhand.generation.v1.GenerationService",
+    "evenhand.monitoring.v1.MonitoringService",
     "evenhand.reconstruction.v1.ReconstructionService",
     "evenhand.resources.v1.ArtifactService",
     "evenhand.resources.v1.ModelService",
@@ -45,6 +48,7 @@ SERVICES = (
 
 class Twin(
     GenerationTwin,
+    MonitoringTwin,
     audit_service_pb2_grpc.AuditServiceServicer,
     classification_service_pb2_grpc.ClassificationServiceServicer,
     cohort_service_pb2_grpc.CohortServiceServicer,
@@ -61,7 +65,8 @@ class Twin(
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        GenerationTwin.__init__(self)
+        MonitoringTwin.__init__(self)
         self.failures: dict[str, list[ServiceError]] = {}
         self.lost_replies: Counter[str] = Counter()
         self.calls: list[tuple[str, Any]] = []
@@ -462,6 +467,7 @@ def serve(twin: Twin) -> tuple[grpc.Server, str]:
         classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server,
         cohort_service_pb2_grpc.add_CohortServiceServicer_to_server,
         model_service_pb2_grpc.add_ModelServiceServicer_to_server,
+        monitoring_service_pb2_grpc.add_MonitoringServiceServicer_to_server,
         operations_pb2_grpc.add_OperationsServicer_to_server,
         reconstruction_service_pb2_grpc.add_ReconstructionServiceServicer_to_server,
         training_service_pb2_grpc.add_TrainingServiceServicer_to_server,

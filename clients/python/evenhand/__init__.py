@@ -16,6 +16,7 @@ __all__ = [
     "EvenhandError",
     "FineTuning",
     "GeneratedImage",
+    "MonitorSpec",
     "Pipeline",
     "Retry",
     "classify",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from evenhand.calls import Retry
     from evenhand.client import AsyncClient, Client
     from evenhand.errors import EvenhandError
+    from evenhand.monitor_spec import MonitorSpec
     from evenhand.pictures import GeneratedImage
     from evenhand.reports import AuditReport
     from evenhand.spec import AuditSpec, Pipeline, classify, degrade, reconstruct, segment
@@ -41,6 +43,7 @@ _HOMES = {
     "EvenhandError": "errors",
     "FineTuning": "tuning",
     "GeneratedImage": "pictures",
+    "MonitorSpec": "monitor_spec",
     "Pipeline": "spec",
     "Retry": "calls",
     "classify": "spec",

@@ -19,6 +19,7 @@ from evenhand.connection import AsyncConnection, Connection, Target
 from evenhand.counterfactuals import AsyncCounterfactuals, Counterfactuals
 from evenhand.generations import AsyncGenerations, Generations
 from evenhand.models import AsyncModels, Models
+from evenhand.monitors import AsyncMonitors, Monitors, decoded_window
 from evenhand.operations import AsyncOperations, Operations
 from evenhand.trainings import AsyncTrainings, Trainings, unpacked_training
 from evenhand.upscalings import AsyncUpscalings, Upscalings
@@ -58,6 +59,7 @@ class Client:
         self.generations = Generations(self)
         self.counterfactuals = Counterfactuals(self)
         self.upscalings = Upscalings(self)
+        self.monitors = Monitors(self)
 
     def run(self, flow: Flow[T]) -> T:
         """Run one of the client's flows (see `calls.py`)."""
@@ -106,6 +108,7 @@ class AsyncClient:
         self.generations = AsyncGenerations(self)
         self.counterfactuals = AsyncCounterfactuals(self)
         self.upscalings = AsyncUpscalings(self)
+        self.monitors = AsyncMonitors(self)
 
     async def run(self, flow: Flow[T]) -> T:
         """Run one of the client's flows (see `calls.py`)."""
@@ -137,5 +140,7 @@ def _decoded(packed: any_pb2.Any) -> Any:
             return unpacked_cohort(packed)
         case "evenhand.training.v1.Training":
             return unpacked_training(packed)
+        case "evenhand.monitoring.v1.MonitorWindow":
+            return decoded_window(packed)
         case _:
             return packed

@@ -13,7 +13,7 @@
     │   ├── DuplicateRecord     two rows claim the same record id
     │   └── PageTokenMismatch   a page token that was made for another query
     ├── NotFound                the named resource does not exist
-    ├── Conflict                the request id was used before with another body, or the resource is in use
+    ├── Conflict                the request id or a record came before with other content, or the resource is in use
     ├── FailedPrecondition      the request is well formed, but the state does not allow it yet
     ├── Unauthenticated         no valid credentials
     ├── Overloaded              no room now; the client has already waited as long as it was told
@@ -168,8 +168,15 @@ HINTS = {
     "GENERATION_NOT_FOUND": "`evenhand generations list` names the generations",
     "COUNTERFACTUAL_NOT_FOUND": "`evenhand counterfactuals list` names the counterfactuals",
     "UPSCALING_NOT_FOUND": "`evenhand upscalings list` names the upscalings",
-    "ATTRIBUTE_UNKNOWN": "`evenhand models show` names the attributes that the model is conditioned on",
-    "LEVEL_UNKNOWN": "`evenhand models show` names each attribute's levels",
+    "MONITOR_NOT_FOUND": "`evenhand monitors list` names the monitors",
+    "WINDOW_NOT_FOUND": "`evenhand monitors windows` lists those that are closed",
+    "CONFLICTING_RECORD": "a record is what it was when it first came; give another prediction an id of its own",
+    "CONFLICTING_LABEL": "a label is what it was when it first came; leave it out, or send the same",
+    "TIME_IN_FUTURE": "look at the clock and the time zone of whatever made the predictions",
+    "TIME_BEFORE_ORIGIN": "`evenhand monitors show` says where window 0 begins; a new monitor may begin earlier",
+    "AUDIT_NOT_FINISHED": "wait for it: `evenhand audits watch`",
+    "ATTRIBUTE_UNKNOWN": "`evenhand models show` and `evenhand monitors show` name the attributes that they know",
+    "LEVEL_UNKNOWN": "`evenhand models show` and `evenhand monitors show` name each attribute's levels",
     "MODEL_TASK_MISMATCH": "`evenhand models list` says what each model does",
     "MODEL_DIGEST_MISMATCH": "another package is served under this name now; the same image needs the same package",
     "GUIDANCE_UNSUPPORTED": "leave the guidance scale out, or set it to 1",

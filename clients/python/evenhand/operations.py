@@ -16,6 +16,7 @@ from evenhand.cohort.v1 import cohort_service_pb2
 from evenhand.errors import Cancelled, DeadlineExceeded, OperationFailed, Unavailable, error_from_status
 from evenhand.generation.v1 import generation_service_pb2
 from evenhand.listing import Listing, api_json
+from evenhand.monitoring.v1 import monitoring_service_pb2
 from evenhand.progress import bar_for
 from evenhand.training.v1 import training_service_pb2
 from evenhand.upscaling.v1 import upscaling_service_pb2
@@ -33,6 +34,7 @@ _METADATA: tuple[tuple[type[Any], str, str], ...] = (
     (cohort_service_pb2.CreateSyntheticCohortMetadata, "images", "cohort"),
     (generation_service_pb2.CreateCounterfactualMetadata, "frames", "counterfactual"),
     (generation_service_pb2.CreateGenerationMetadata, "images", "generation"),
+    (monitoring_service_pb2.RederiveWindowMetadata, "windows", "window"),  # one window: it has no counts
     (training_service_pb2.CreateTrainingMetadata, "epochs", "training"),
     (upscaling_service_pb2.CreateUpscalingMetadata, "tiles", "upscaling"),
 )
@@ -69,8 +71,8 @@ class Progress:
         eta_s = getattr(metadata, "eta_s", -1.0)
         return cls(
             stage=metadata.stage,
-            done=getattr(metadata, f"{unit}_done"),
-            total=getattr(metadata, f"{unit}_total"),
+            done=getattr(metadata, f"{unit}_done", 0),
+            total=getattr(metadata, f"{unit}_total", 0),
             per_s=getattr(metadata, f"{unit}_per_s", 0.0),
             eta_s=eta_s if eta_s >= 0 else None,
             refused=getattr(metadata, f"{unit}_refused", 0),

@@ -117,7 +117,7 @@ def spec_proto(spec: SpecLike, *, cohort: str = "") -> audit_pb2.AuditSpec:
     elif isinstance(spec, Mapping):
         proto = _parsed(spec, "spec")
     else:
-        proto = _parsed(_yaml(Path(spec)), str(spec))
+        proto = _parsed(yaml_mapping(Path(spec), "audit", "cohort, pipelines and attributes"), str(spec))
     proto.cohort = resource_name("cohorts", cohort or proto.cohort) if cohort or proto.cohort else ""
     for stage in (stage for pipeline in proto.pipelines for stage in pipeline.stages):
         kind = stage.WhichOneof("kind")
@@ -126,15 +126,20 @@ def spec_proto(spec: SpecLike, *, cohort: str = "") -> audit_pb2.AuditSpec:
     return proto
 
 
-def _yaml(path: Path) -> Mapping[str, Any]:
+def yaml_mapping(path: Path, what: str, holds: str) -> Mapping[str, Any]:
+    """The mapping in a YAML file; ``what`` it is and what it ``holds`` are named where it is none.
+
+    Raises:
+        InvalidInput: it cannot be read, does not parse, or is no mapping.
+    """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the audit spec: {error}", field=str(path)) from error
+        raise InvalidInput(f"cannot read the {what} spec: {error}", field=str(path)) from error
     except yaml.YAMLError as error:
         raise InvalidInput(f"not YAML: {' '.join(str(error).split())}", field=str(path)) from error
     if not isinstance(plain, Mapping):
-        raise InvalidInput("an audit spec is a mapping with cohort, pipelines and attributes", field=str(path))
+        raise InvalidInput(f"the {what} spec is a mapping with {holds}", field=str(path))
     return plain
 
 

@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 ok, 1 unexpected, 2 usage, 3 not found, 4 invalid input, 5 conflict, precondition or
-credentials, 6 unavailable or out of time, 7 the operation failed, 8 it was cancelled, 130 interrupted with Ctrl-C."""
+credentials, 6 unavailable or out of time, 7 the operation failed, 8 it was cancelled, 9 an alarm stands, 130
+interrupted with Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from evenhand.commands import (
     doctor,
     generations,
     models,
+    monitors,
     operations,
     reports,
     studies,
@@ -43,6 +45,12 @@ _HELP = """Serve medical-image models, make synthetic images, and audit models f
   evenhand reports verify report.json
   evenhand studies run study.yaml --chest CheXpert
 
+[bold]A model at work[/bold]
+  evenhand monitors create monitor.yaml --dry-run
+  evenhand monitors record predictions monitors/1b2c week1.csv
+  evenhand monitors record labels monitors/1b2c truth1.csv
+  evenhand monitors watch monitors/1b2c --until-alarm
+
 [bold]Synthetic images[/bold]
   evenhand generations create "Frontal chest radiograph" --out images
   evenhand counterfactuals create sex=Female:Male --out video
@@ -64,7 +72,8 @@ _HELP = """Serve medical-image models, make synthetic images, and audit models f
   0 ok, 1 unexpected, 2 usage, 3 not found, 4 invalid input,
   5 conflict, precondition or credentials,
   6 unavailable or out of time, 7 operation failed,
-  8 operation cancelled, 130 interrupted with Ctrl-C
+  8 operation cancelled, 9 an alarm stands (monitors watch),
+  130 interrupted with Ctrl-C
 
 EVENHAND_ADDRESS and EVENHAND_API_KEY say where the platform is; EVENHAND_DEBUG=1 shows tracebacks."""
 
@@ -78,6 +87,7 @@ def build_app() -> typer.Typer:
     for name, room in (
         ("cohorts", cohorts),
         ("audits", audits),
+        ("monitors", monitors),
         ("studies", studies),
         ("generations", generations),
         ("counterfactuals", counterfactuals),

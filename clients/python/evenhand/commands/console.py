@@ -43,6 +43,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 6
     FAILED = 7
     CANCELLED = 8
+    ALARM = 9
     INTERRUPTED = 130
 
 
