@@ -10,7 +10,7 @@ import numpy as np
 
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore
-from services.errors import NotFound
+from services.errors import FailedPrecondition, NotFound
 from services.hosting.shards import ShardRef, read_shard
 from services.maths.pixels import PixelSpec, to_model
 
@@ -28,6 +28,21 @@ def find_manifest(ledger: Ledger, store: ObjectStore, cohort: str, at: str) -> t
     if body is None:
         raise NotFound(f"there is no {cohort}", field=at, reason="COHORT_NOT_FOUND")
     return body["manifest_key"], read_manifest(store, body["manifest_key"])
+
+
+def refuse_synthetic(manifest: Mapping[str, Any], cohort: str, at: str, instead: str) -> None:
+    """FailedPrecondition SYNTHETIC_COHORT where a model drew the cohort's images: nobody learns from them unawares.
+
+    ``instead`` says what to do about it.
+    """
+    if "synthetic" not in manifest:
+        return
+    spec = manifest["synthetic"]["spec"]
+    raise FailedPrecondition(
+        f"the images of {cohort} were drawn by {spec['model']} and show no patient; {instead}",
+        field=at,
+        reason="SYNTHETIC_COHORT",
+    )
 
 
 def record_images(

@@ -110,7 +110,10 @@ def tuning_fields(tuning: Mapping[str, Any]) -> dict[str, Any]:
             "predictor": f"models/{predictor['name']}",
             "predictor_version": predictor["version"],
         },
-        "data": {key: source[key] for key in ("cohort", "world", "audit_cohort")},
+        "data": {
+            **{key: source[key] for key in ("cohort", "world", "audit_cohort")},
+            "allow_synthetic": source.get("synthetic", False),
+        },
     }
 
 

@@ -47,6 +47,8 @@ class Asked:
     cohort: str
     world: str
     audit_cohort: str
+    allow_synthetic: bool = False
+    """Whether the cohort's images may be those of a model."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Source:
     world: str = ""
     audit_cohort: str = ""
     """Another cohort, which shares no patient with what is learned from."""
+    synthetic: bool = False
+    """Whether a model drew the cohort's images."""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,8 @@ def _tuning(message: training_service_pb2.CreateTrainingRequest, recipe: Recipe)
     wanted, data = message.mitigation, message.data
     if data.cohort and data.world:
         raise InvalidInput("data are a cohort or phantoms of a world, not both", field="data.world")
+    if data.allow_synthetic and not data.cohort:
+        raise InvalidInput("there is no cohort that could be synthetic", field="data.allow_synthetic")
     return Asked(
         base=_model(message.base, "base"),
         base_version=plain_text(message.base_version, "base_version"),
@@ -96,6 +98,7 @@ def _tuning(message: training_service_pb2.CreateTrainingRequest, recipe: Recipe)
         cohort=resource_name(data.cohort, "cohorts", "data.cohort") if data.cohort else "",
         world=_one_of(data.world, tuple(WORLDS), "", "data.world"),
         audit_cohort=resource_name(data.audit_cohort, "cohorts", "data.audit_cohort") if data.audit_cohort else "",
+        allow_synthetic=data.allow_synthetic,
     )
 
 

@@ -45,7 +45,7 @@ COMMAND = (
     "trainings", "create", "--base", "xray-unet@1", "--mitigation", "equalised-odds", "--attribute", "sex",
     "--attribute", "sex,age", "--lambda", "0.3", "--lambda", "1", "--temperature", "0.25", "--missing", "own-group",
     "--predictor", "chest-classifier@4", "--label", "Edema", "--cohort", "7", "--audit-cohort", "cohorts/8",
-    "--label-conditional", "--json",
+    "--label-conditional", "--allow-synthetic", "--json",
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def test_the_command_sends_all_that_it_was_told(run, twin):
     assert (wanted.predictor, wanted.predictor_version) == ("models/chest-classifier", "4")
     assert list(wanted.labels) == ["Edema"]
     assert (request.data.cohort, request.data.audit_cohort) == ("cohorts/7", "cohorts/8")
+    assert request.data.allow_synthetic
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ class FineTuning:
         cohort: to learn from, "cohorts/…"; empty means phantoms.
         world: of the phantoms, "null", "planted" or "confounded"; empty means the recipe's own.
         audit_cohort: which must share no patient with what is learned from.
+        allow_synthetic: learn from the cohort even if a model drew its images; without it that is refused.
     """
 
     base: str
@@ -41,6 +42,7 @@ class FineTuning:
     cohort: str = ""
     world: str = ""
     audit_cohort: str = ""
+    allow_synthetic: bool = False
 
     def fields(self) -> dict[str, Any]:
         """The fields of a CreateTrainingRequest that it sets."""
@@ -61,7 +63,10 @@ class FineTuning:
                 labels=self.labels,
             ),
             "data": training_pb2.TuningData(
-                cohort=_cohort(self.cohort), world=self.world, audit_cohort=_cohort(self.audit_cohort)
+                cohort=_cohort(self.cohort),
+                world=self.world,
+                audit_cohort=_cohort(self.audit_cohort),
+                allow_synthetic=self.allow_synthetic,
             ),
         }
 

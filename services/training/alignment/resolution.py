@@ -17,7 +17,7 @@ from services.maths.fairness.generator_bias import MINIMUM_PROMPTS
 from services.maths.phantoms.captions import parse
 from services.maths.phantoms.prompt_grids import prompt_grid
 from services.maths.phantoms.worlds import Kind
-from services.training.cohorts import find_manifest
+from services.training.cohorts import find_manifest, refuse_synthetic
 from services.training.examples import TRAINING, VALIDATION, phantom_names
 from services.training.networks import find_model, pin_of
 from services.training.recipes import MODALITIES, RECIPES
@@ -105,6 +105,7 @@ def _of_cohort(asked: AskedAlignment, shares: Shares, ledger: Ledger, settings: 
     if asked.joint:
         raise InvalidInput("a cohort's outputs are of one attribute; a joint alignment needs shares", field=at)
     key, manifest = find_manifest(ledger, open_object_store(settings.store), shares.cohort, at)
+    refuse_synthetic(manifest, shares.cohort, at, "targets are the shares of patients, so name a cohort of theirs")
     if manifest["records"] < asked.batches.images:
         raise InvalidInput(
             f"{shares.cohort} has {manifest['records']} images, fewer than the {asked.batches.images} of each prompt",

@@ -15,7 +15,7 @@ from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.errors import FailedPrecondition, InvalidInput, UnknownLabel
 from services.maths.canonical import digest
 from services.maths.phantoms import LABELS
-from services.training.cohorts import find_manifest
+from services.training.cohorts import find_manifest, refuse_synthetic
 from services.training.examples import TRAINING, VALIDATION
 from services.training.mitigation.cases import attribute_groupings
 from services.training.mitigation.people import (
@@ -48,7 +48,7 @@ def resolve(asked: Asked, run: Run, ledger: Ledger, settings: Settings) -> Tunin
 
     Raises NotFound (MODEL_NOT_FOUND, COHORT_NOT_FOUND), InvalidInput (TASK_MISMATCH, BASE_OF_ANOTHER_NETWORK,
     PREDICTOR_MISSING, PREDICTOR_MISMATCH, ATTRIBUTE_UNKNOWN, ATTRIBUTE_NOT_TRAINABLE), UnknownLabel, and
-    FailedPrecondition (SPLIT_EMPTY, SPLIT_UNKNOWN, COHORTS_OVERLAP), each with the field.
+    FailedPrecondition (SPLIT_EMPTY, SPLIT_UNKNOWN, COHORTS_OVERLAP, SYNTHETIC_COHORT), each with the field.
     """
     roots = (settings.models, *settings.registries)
     registry = DirectoryRegistry(roots)
@@ -143,9 +143,14 @@ def _data(asked: Asked, run: Run, ledger: Ledger, store: ObjectStore) -> Found:
         people = phantom_people(run.recipe.kind, {TRAINING: run.patients, VALIDATION: run.others}, run.seed)
         return Found(Source(world=asked.world or run.recipe.world), people, tuple(LABELS[run.recipe.kind]))
     key, manifest = find_manifest(ledger, store, asked.cohort, "data.cohort")
+    if not asked.allow_synthetic:
+        refuse_synthetic(
+            manifest, asked.cohort, "data.cohort", "set data.allow_synthetic to learn from them all the same"
+        )
     people = cohort_people(store, manifest, patients=run.patients, seed=run.seed)
     labels = tuple(label["name"] for label in manifest["labels"])
-    return Found(Source(asked.cohort, manifest["digest"], key), people, labels)
+    source = Source(asked.cohort, manifest["digest"], key, synthetic="synthetic" in manifest)
+    return Found(source, people, labels)
 
 
 def _labels(asked: Asked, predictor: ModelRecord, known: tuple[str, ...]) -> tuple[str, ...]:

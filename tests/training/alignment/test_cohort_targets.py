@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.adapters.object_store import open_object_store
-from services.errors import InvalidInput, NotFound
+from services.errors import FailedPrecondition, InvalidInput, NotFound
 from services.hosting.shards import Record
 from services.maths.phantoms import draw_records
 from services.training.alignment.bench import set_up
@@ -30,9 +30,9 @@ def hearts(female: int, male: int):
 
 @pytest.fixture
 def put(room):
-    def put(female, male):
+    def put(female, male, **more):
         store = open_object_store(room.settings.store)
-        put_cohort(room.ledger, store, COHORT, hearts(female, male), levels={"sex": ["Female", "Male"]})
+        put_cohort(room.ledger, store, COHORT, hearts(female, male), levels={"sex": ["Female", "Male"]}, more=more)
 
     return put
 
@@ -50,6 +50,13 @@ def test_the_shares_are_those_that_the_guide_reads_in_the_cohort(put, run_of):
     fitting = fitting_of(bench)
     judged = fitting.step(bench.objective, TEST_PROMPTS, 1, 0)
     assert judged.gradient.isfinite().all()
+
+
+def test_images_that_a_model_drew_are_no_target(put, run_of):
+    put(3, 9, synthetic={"spec": {"model": "models/phantom-controlnet"}})
+    with pytest.raises(FailedPrecondition, match="drawn by models/phantom-controlnet") as raised:
+        run_of(shares={"target": {}, "cohort": COHORT})
+    assert (raised.value.field, raised.value.reason) == ("alignment.shares[0].cohort", "SYNTHETIC_COHORT")
 
 
 REFUSED = {

@@ -39,8 +39,9 @@ def asked():
 
 @pytest.fixture
 def put(room):
-    def put(name, rows):
+    def put(name, rows, **more):
         levels = {"sex": ["Female", "Male"], "race": ["White", "Black", "Asian", "Other"]}
-        put_cohort(room.ledger, open_object_store(room.settings.store), name, rows, levels=levels, rows_per_shard=16)
+        store = open_object_store(room.settings.store)
+        put_cohort(room.ledger, store, name, rows, levels=levels, rows_per_shard=16, more=more)
 
     return put

@@ -106,6 +106,28 @@ def test_patients_who_are_in_the_audit_cohort_are_counted_and_refused(room, aske
     room.create(**asked(patients=0, data={"cohort": "cohorts/a", "audit_cohort": "cohorts/c"}))
 
 
+def test_images_that_a_model_drew_are_learned_from_only_if_the_request_says_so(room, asked, put):
+    put("cohorts/made", records(range(24)), synthetic={"spec": {"model": "models/chest-diffusion"}})
+    with pytest.raises(FailedPrecondition, match="drawn by models/chest-diffusion") as refusal:
+        room.create(**asked(patients=0, data={"cohort": "cohorts/made"}))
+    assert (refusal.value.field, refusal.value.reason) == ("data.cohort", "SYNTHETIC_COHORT")
+    assert learned_from_synthetic(room, asked, "cohorts/made")
+    put("cohorts/a", records(range(24, 48)))
+    assert not learned_from_synthetic(room, asked, "cohorts/a")
+
+
+def learned_from_synthetic(room, asked, cohort) -> bool:
+    """What the training says of its data, where synthetic ones were allowed."""
+    operation = room.create(**asked(patients=0, data={"cohort": cohort, "allow_synthetic": True}))
+    return room.get(room.ledger.get_operation(operation.name).resource).data.allow_synthetic
+
+
+def test_phantoms_are_no_synthetic_cohort(room, asked):
+    with pytest.raises(InvalidInput) as refusal:
+        room.create(**asked(data={"world": "null", "allow_synthetic": True}))
+    assert refusal.value.field == "data.allow_synthetic"
+
+
 def test_an_attribute_that_has_one_level_among_the_training_patients_is_refused(room, asked, put):
     """Men are in the cohort, but not among those who are learned from."""
     female = [p for p in range(60) if next(draw_records("chest", "null", p, 3, 8)).row["sex"] == "Female"]

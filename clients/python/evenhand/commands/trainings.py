@@ -65,6 +65,9 @@ def create(
     cohort: Annotated[str, typer.Option(help="Learn from its train and validation splits; else phantoms.")] = "",
     world: Annotated[str, typer.Option(help="Of the phantoms: null, planted or confounded.")] = "",
     audit_cohort: Annotated[str, typer.Option(help="Refuse if it shares a patient with what is learned from.")] = "",
+    allow_synthetic: Annotated[
+        bool, typer.Option("--allow-synthetic", help="Learn from the cohort even if a model drew its images.")
+    ] = False,
     watch: Watch = False,
     request_id: RequestId = None,
     as_json: AsJson = False,
@@ -90,8 +93,9 @@ def create(
             cohort=cohort,
             world=world,
             audit_cohort=audit_cohort,
+            allow_synthetic=allow_synthetic,
         )
-    elif method != "none" or attributes or weights or cohort or world:
+    elif method != "none" or attributes or weights or cohort or world or allow_synthetic:
         raise typer.BadParameter("this belongs to a fine-tuning; name the model to go on from with --base")
     named = recipe or recipe_option or base.partition("@")[0].removeprefix("models/")
     if not named:
@@ -144,7 +148,7 @@ def align(
     gets the shares and not only all of them together; what else they show
     is kept near to what the model drew before. The new version says what
     its images' shares were before and after, by the classifier that guided
-    and by the judge. A platform serves it from its next start; then look
+    and by the judge. A platform serves it within seconds of the end. Look
     at it with: evenhand models prompt-grid.
 
     Example: evenhand trainings align cardiac-skewed-diffusion@1 --target sex:Female=0.5,Male=0.5 \\

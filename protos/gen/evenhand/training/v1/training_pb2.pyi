@@ -150,14 +150,16 @@ class Mitigation(_message.Message):
     def __init__(self, method: _Optional[str] = ..., attributes: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ..., temperature: _Optional[float] = ..., label_conditional: _Optional[bool] = ..., missing: _Optional[str] = ..., predictor: _Optional[str] = ..., predictor_version: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TuningData(_message.Message):
-    __slots__ = ("cohort", "world", "audit_cohort")
+    __slots__ = ("cohort", "world", "audit_cohort", "allow_synthetic")
     COHORT_FIELD_NUMBER: _ClassVar[int]
     WORLD_FIELD_NUMBER: _ClassVar[int]
     AUDIT_COHORT_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
     cohort: str
     world: str
     audit_cohort: str
-    def __init__(self, cohort: _Optional[str] = ..., world: _Optional[str] = ..., audit_cohort: _Optional[str] = ...) -> None: ...
+    allow_synthetic: bool
+    def __init__(self, cohort: _Optional[str] = ..., world: _Optional[str] = ..., audit_cohort: _Optional[str] = ..., allow_synthetic: _Optional[bool] = ...) -> None: ...
 
 class TunedVersion(_message.Message):
     __slots__ = ("version", "digest", "weight", "chosen", "epochs_kept", "validation_scores", "scores")

@@ -63,7 +63,8 @@ class TrainingServiceServicer:
         metadata CreateTrainingMetadata. Idempotent by request_id. NOT_FOUND with reason RECIPE_NOT_FOUND for an unknown
         recipe, INVALID_ARGUMENT with reason TASK_MISMATCH for a base and a recipe that is not one of reconstruction,
         BASE_OF_ANOTHER_NETWORK for a base that the recipe does not describe, ATTRIBUTE_NOT_TRAINABLE for one with missing
-        values or one level, FAILED_PRECONDITION with reason COHORTS_OVERLAP for training patients in the audit cohort.
+        values or one level, FAILED_PRECONDITION with reason COHORTS_OVERLAP for training patients in the audit cohort and
+        SYNTHETIC_COHORT for images that a model drew, unless data.allow_synthetic is set.
         With an alignment a text-to-image model goes on until its images have the wanted shares of groups: INVALID_ARGUMENT
         with reason TARGET_INVALID for shares that do not add up to 1, LEVEL_UNKNOWN for a level that the classifier has
         not, PROMPT_NAMES_ATTRIBUTE, CLASSIFIER_MISMATCH, ENCODER_MISSING, and FAILED_PRECONDITION with reason
