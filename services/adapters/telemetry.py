@@ -48,6 +48,10 @@ class Telemetry(Protocol):
         """How many requests of an admission queue run and wait now."""
         ...
 
+    def rows(self, *, kind: str, outcome: str, count: int) -> None:
+        """Rows that arrived for monitors: ``kind`` is "predictions" or "labels", ``outcome`` what became of them."""
+        ...
+
     def ready(self, *, app: str, ready: bool) -> None:
         """Whether this replica can take work."""
         ...
@@ -70,6 +74,9 @@ class NullTelemetry:
         pass
 
     def queue(self, *, queue: str, running: int, waiting: int) -> None:
+        pass
+
+    def rows(self, *, kind: str, outcome: str, count: int) -> None:
         pass
 
     def ready(self, *, app: str, ready: bool) -> None:
@@ -111,6 +118,9 @@ class PrometheusTelemetry:
         self._ready = Gauge(  # by app: without a label every process that never set it would say 0
             "evenhand_ready", "1 while all replicas can take work.", ["app"], multiprocess_mode="livemin", registry=own
         )
+        self._arrivals = Counter(
+            "evenhand_gateway_arrival_rows", "Rows that arrived for monitors.", ["kind", "outcome"], registry=own
+        )
         self._batch_rows = Histogram(
             "evenhand_batch_rows",
             "Rows of a network call before padding.",
@@ -140,6 +150,9 @@ class PrometheusTelemetry:
     def queue(self, *, queue: str, running: int, waiting: int) -> None:
         self._running.labels(queue).set(running)
         self._waiting.labels(queue).set(waiting)
+
+    def rows(self, *, kind: str, outcome: str, count: int) -> None:
+        self._arrivals.labels(kind, outcome).inc(count)
 
     def ready(self, *, app: str, ready: bool) -> None:
         self._ready.labels(app).set(ready)

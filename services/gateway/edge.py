@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from services.adapters.arrivals import ArrivalLog
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore
 from services.adapters.telemetry import Telemetry
 from services.gateway.admission import Admission, Limits
 from services.gateway.api import SPECIAL_QUEUES, Api
+from services.gateway.arrivals import Arrivals
 from services.gateway.backends import Backends
 from services.gateway.calls import Guard
 from services.gateway.catalogue import Catalogue
@@ -53,11 +55,12 @@ def open_edge(
     limits = Limits(settings.running_per_queue, settings.waiting_per_queue)
     admission = Admission(limits, per_caller=settings.requests_per_caller, special=SPECIAL_QUEUES)
     catalogue = Catalogue(backends, max_age_s=settings.catalogue_age_s)
+    arrivals = Arrivals(ledger, ArrivalLog(ledger, store), telemetry)
     operations = Operations(ledger, longest_wait_s=settings.wait_timeout_s)
     return Edge(
         settings=settings,
         guard=Guard(keys, telemetry, timeout_s=settings.call_timeout_s),
-        api=Api(backends, admission, Models(catalogue, Cards(ledger, store)), operations),
+        api=Api(backends, admission, Models(catalogue, Cards(ledger, store)), operations, arrivals),
         protocol=OpenInference(catalogue, backends, admission, telemetry, max_elements=settings.max_elements),
         artifacts=Artifacts(ledger, store),
         uploads=Uploads(

@@ -10,6 +10,7 @@ from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.classification.v1 import classification_service_pb2
 from evenhand.cohort.v1 import cohort_service_pb2
 from evenhand.generation.v1 import generation_service_pb2
+from evenhand.monitoring.v1 import monitoring_service_pb2
 from evenhand.reconstruction.v1 import reconstruction_service_pb2
 from evenhand.resources.v1 import artifact_service_pb2, model_pb2, model_service_pb2
 from evenhand.training.v1 import training_service_pb2
@@ -30,6 +31,7 @@ APP_OF_SERVICE = {
     "evenhand.classification.v1.ClassificationService": "classifiers",
     "evenhand.cohort.v1.CohortService": "audit",
     "evenhand.generation.v1.GenerationService": "generator",
+    "evenhand.monitoring.v1.MonitoringService": "monitoring",
     "evenhand.reconstruction.v1.ReconstructionService": "reconstruction",
     "evenhand.resources.v1.ArtifactService": "",
     "evenhand.resources.v1.ModelService": "",
@@ -45,6 +47,7 @@ _FILES = (
     cohort_service_pb2,
     generation_service_pb2,
     model_service_pb2,
+    monitoring_service_pb2,
     reconstruction_service_pb2,
     training_service_pb2,
     upscaling_service_pb2,

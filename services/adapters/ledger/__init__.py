@@ -5,7 +5,7 @@ services hold, ``operations``, ``leases``, ``resources``, ``segments`` and ``mon
 ``schema`` the tables.
 """
 
-from .ledger import Ledger, open_ledger
+from .ledger import Ledger, open_ledger, utc_now
 from .records import ChunkSpec, Lease, LeaseLost, Operation, Segment
 
-__all__ = ["ChunkSpec", "Lease", "LeaseLost", "Ledger", "Operation", "Segment", "open_ledger"]
+__all__ = ["ChunkSpec", "Lease", "LeaseLost", "Ledger", "Operation", "Segment", "open_ledger", "utc_now"]
