@@ -14,6 +14,7 @@ from typing import Any
 
 from services.adapters.telemetry import Telemetry
 from services.errors import DeadlineExceeded, Internal, InvalidInput, ServiceError, Unauthenticated, whereabouts
+from services.gateway import sessions
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +47,23 @@ class Guard:
 
     @asynccontextmanager
     async def watch(
-        self, transport: str, method: str, *, peer: str, authorization: str = "", timeout_s: float | None = None
+        self,
+        transport: str,
+        method: str,
+        *,
+        peer: str,
+        authorization: str = "",
+        session: str | None = None,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[Call]:
         """Everything inside happens in the caller's name and time, and leaves as a ServiceError if it fails.
 
-        ``method`` must come from the API's own list, since it becomes a metric's label.
+        ``method`` must come from the API's own list, since it becomes a metric's label. A ``session`` of
+        :meth:`sign_in` stands in for a key; only the console gives one.
         """
         started, status = time.perf_counter(), "OK"
         try:
-            caller = self._caller(authorization, peer)
+            caller = self._caller(authorization, peer) if session is None else self._signed_in(session, peer)
             allowed_s = self._timeout_s if timeout_s is None else min(timeout_s, LONGEST_TIMEOUT_S)
             if allowed_s <= 0:
                 raise DeadlineExceeded("the deadline had passed before the call arrived")
@@ -78,16 +87,39 @@ class Guard:
             elapsed = time.perf_counter() - started
             self._telemetry.request(transport=transport, method=method, status=status, seconds=elapsed)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether callers need a key."""
+        return bool(self._digests)
+
+    def sign_in(self, key: str) -> str:
+        """A session for a browser that sent ``key``. Raises Unauthenticated KEY_UNKNOWN."""
+        given = _digest(key.strip())
+        if not self._known(given):
+            raise Unauthenticated("this is not a key of the platform", field="key", reason="KEY_UNKNOWN")
+        return sessions.issue(given, time.time())
+
     def _caller(self, authorization: str, peer: str) -> str:
         if not self._digests:
             return peer
         scheme, _, key = authorization.partition(" ")
         given = _digest(key.strip())
+        if not self._known(given) or scheme.lower() != "bearer":
+            raise Unauthenticated("send a valid key as 'Authorization: Bearer <key>'")
+        return _name(given)
+
+    def _signed_in(self, session: str, peer: str) -> str:
+        if not self._digests:
+            return peer
+        signer = sessions.signer(session, self._digests, time.time())
+        if signer is None:
+            raise Unauthenticated("sign in with a key", reason="SIGNED_OUT")
+        return _name(signer)
+
+    def _known(self, given: bytes) -> bool:
         # Every known key is compared, so that the time taken tells nothing about which one came close.
         matches = [hmac.compare_digest(given, known) for known in self._digests]
-        if scheme.lower() != "bearer" or not any(matches):
-            raise Unauthenticated("send a valid key as 'Authorization: Bearer <key>'")
-        return f"key-{given.hex()[:8]}"
+        return any(matches)
 
 
 def timeout_from_header(value: str | None) -> float | None:
@@ -105,6 +137,11 @@ def timeout_from_header(value: str | None) -> float | None:
             reason="TIMEOUT_INVALID",
         )
     return seconds
+
+
+def _name(digest: bytes) -> str:
+    """What a key is called in queues and logs."""
+    return f"key-{digest.hex()[:8]}"
 
 
 def _digest(key: str) -> bytes:

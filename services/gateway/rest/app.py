@@ -7,17 +7,17 @@ import hashlib
 import uuid
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 
 from google.protobuf.message import Message
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from services.errors import InvalidInput, NotFound
 from services.gateway.calls import Call
+from services.gateway.console import Console, console_routes
 from services.gateway.edge import Edge
 from services.gateway.rest.exchange import (
     Exchange,
@@ -43,10 +43,7 @@ def create_http_app(edge: Edge) -> Starlette:
         edge.guard, max_body_bytes=settings.max_message_bytes, receive_timeout_s=settings.receive_timeout_s
     )
     description = document()
-    page = files("services.gateway.rest").joinpath("index.html").read_text("utf-8")
-
-    async def index(request: Request) -> Response:
-        return HTMLResponse(page, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
+    console = Console(edge)
 
     async def openapi(request: Request) -> Response:
         return json_reply(description)
@@ -56,14 +53,14 @@ def create_http_app(edge: Edge) -> Starlette:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     paths = [
-        Path("/", index),
         Path("/openapi.json", openapi),
         Path("/metrics", exchange.endpoint("metrics", metrics)),
         *inference_routes(edge, exchange),
         *file_routes(edge, exchange),
         Path("/v1/{rest:path}", _api(edge, exchange), methods=VERBS),
+        *console_routes(console),
     ]
-    app = Starlette(routes=paths, exception_handlers={HTTPException: framework_problem})
+    app = Starlette(routes=paths, exception_handlers={HTTPException: console.explained(framework_problem)})
     app.router.redirect_slashes = False
     return app
 
