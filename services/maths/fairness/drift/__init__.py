@@ -9,22 +9,27 @@
     prediction-powered   rates where few labels came, and a marked hint where none did (prediction_powered.py)
     power            the smallest change of a gap that a monitor can find (power.py)
 
-Signatures (L labels, N records, C cells, S series, T windows; W windows of a monitor in order of time):
+Signatures (L labels, N records, C cells, S series, T windows in order of time):
 
-    window_cells(scores (L, N) float32 in [0, 1] or NaN, labels (L, N) int8 in 1, 0, -1, groups: Sequence[Grouping],
-                 patients (N,) int64, thresholds (L,), *, label_names=None, returning=None) -> WindowCells
-    WindowCells: label_names (L,), attributes ((attribute, groups), ...), thresholds (L,), arrays of sums;
+    windows.window_cells(scores (L, N) float32 in [0, 1] or NaN, labels (L, N) int8 in 1, 0, -1, groups: Sequence of
+                 Grouping, patients (N,) int64, thresholds (L,), *, label_names=None, returning=None) -> WindowCells
+                 ``returning`` (N,) bool: the record's patient was seen in an earlier window. Without it, patients who
+                 come back are taken for new ones, and false alarms rise (README.md)
+    windows.WindowCells: label_names (L,), attributes ((attribute, groups), ...), thresholds (L,), arrays of sums;
                  .to_dict() / WindowCells.from_dict(plain); .cells -> ((attribute, group), ...) in row order
-    merge(a, b) -> WindowCells                      windows of disjoint patients
-    Series(label, metric, attribute, group)         the key of a series; all four are str
-    gap_series(windows, metrics=("tpr", "fpr")) -> GapSeries with .keys and (S, T) arrays gap, variance, value,
-                 rest_value, positives (the denominator), patients, state
-    Reference(keys, value (S,), variance (S,)); reference_of(windows, metrics=...) -> Reference
-    watch(windows, reference=None, *, alpha=0.05, horizon=52, metrics=("tpr", "fpr")) -> Verdicts
-    Verdicts: keys, (S, T) e_values, estimate, lower, upper, gap, state; (S,) alarmed_at (-1: never), since, patients;
-                 .alarms() -> tuple[Alarm, ...], .verdict(key) -> Verdict
-    what_moved(reference, current, key) -> Moved    both WindowCells (merge several windows first)
-    ppi_rates(...) / ppi_sequence(...) -> PredictionPowered; cbpe(...) -> Hint (hint=True, never an alarm)
-    minimum_detectable_gap(positives, rest_positives, windows, *, alpha=0.05, power=0.8, design_effect=1.0, rate=0.8,
-                           series=1) -> Detectable(gap, reachable)
+    windows.merge(a, b) -> WindowCells              windows of disjoint patients
+    series.Series(label, metric, attribute, group)  the key of a series; all four are str
+    series.gap_series(windows, metrics=("tpr", "fpr")) -> GapSeries with .keys and (S, T) arrays gap, variance, value,
+                 rest_value, positives (the denominator), patients, state (int8 into cells.STATES)
+    alarms.Reference(keys, value (S,), variance (S,)); alarms.reference_of(windows, metrics=...) -> Reference
+    alarms.watch(windows, reference=None, *, alpha=0.05, horizon=52, metrics=("tpr", "fpr")) -> Verdicts
+    alarms.Verdicts: keys, (S, T) e_values, estimate, lower, upper, gap, state; (S,) alarmed_at (-1: never), since,
+                 patients; .alarms() -> tuple of Alarm(series, window, since, size, lower, upper, recent, e_value, arm,
+                 patients), .verdict(key) -> Verdict
+    moved.what_moved(reference, current, key) -> Moved(components, causes, distance); both are one WindowCells
+                 (moved.merge_windows makes one of several)
+    prediction_powered.ppi_rates(scores, labels, patients, threshold), .ppi_by_group, .ppi_sequence;
+                 .cbpe(scores, threshold) -> Hint (hint=True, never an alarm)
+    power.minimum_detectable_gap(positives, rest_positives, windows, *, alpha=0.05, power=0.8, design_effect=1.0,
+                 rate=0.8, series=1) -> Detectable(gap, reachable)
 """

@@ -38,7 +38,7 @@ from services.maths.fairness.sums import Floats
 ALPHA = 0.05
 HORIZON = 52
 ARMS = ("persistent", "abrupt", "betting")
-WEIGHTS = (0.5, 0.3, 0.2)
+WEIGHTS = (0.35, 0.45, 0.2)
 """Shares of α, tuned by simulation: tests/maths/fairness/drift/test_false_alarms.py and test_detection.py."""
 
 Places = NDArray[np.int64]
@@ -61,7 +61,7 @@ class Alarm:
         series: which.
         window: place of the window at which it was raised.
         since: number of windows before the change: the change is estimated to begin with window ``since``.
-        size, low, high: change of the running gap against the reference, at the last window, with the confidence
+        size, lower, upper: change of the running gap against the reference, at the last window, with the confidence
             sequence of the persistent arm's share of α; NaN where only the betting arm could speak.
         recent: change over the windows from ``since`` on, without an interval: its beginning was chosen to be large.
         e_value: at the last window.
@@ -73,8 +73,8 @@ class Alarm:
     window: int
     since: int
     size: float
-    low: float
-    high: float
+    lower: float
+    upper: float
     recent: float
     e_value: float
     arm: str
@@ -88,8 +88,8 @@ class Verdict:
     series: Series
     e_values: Floats
     estimate: Floats
-    low: Floats
-    high: Floats
+    lower: Floats
+    upper: Floats
     gap: Floats
     states: tuple[State, ...]
     alarm: Alarm | None

@@ -7,14 +7,15 @@ with that gap (Turner, Ly and Grünwald 2024; for means: Chugg, Cortes-Gomez, Wi
 at most 1 whatever the true values are, and for a θ_a over a also for every smaller gap: the test is one-sided as well.
 
 A patient with d_k records bets with the weight d_k / max d: a concave power of a mean pay is at least the mean of the
-power (Jensen), so correlation within patients changes nothing.
+power (Jensen), so correlation within patients changes nothing. Patients who come back in later windows make the bets
+of a stream depend on each other; they are met by an approximation, every bet over the design effect of their visits.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from services.maths.fairness.drift.series import LARGEST, D, GapSeries, N
+from services.maths.fairness.drift.series import LARGEST, D, GapSeries, N, recurrence
 from services.maths.fairness.sums import Floats
 
 STAKES = (-0.4, -0.2, -0.1, -0.05, -0.02, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -33,11 +34,12 @@ def betting(gaps: GapSeries, reference: Floats, reference_variance: Floats) -> F
     The rest's value is guessed from the windows before, so the first window is not bet on.
     """
     guess = _earlier_rest(gaps)
+    again = recurrence(gaps, np.ones_like(gaps.gap))
     log_pay = []
     for stake in STAKES:
         reach = np.sign(stake) * REFERENCE_REACH * np.sqrt(reference_variance)
         null = np.clip(reference + reach, -0.99, 0.99)[:, None]
-        log_pay.append(_log_pay(gaps, guess, null, stake).cumsum(axis=1))
+        log_pay.append(_log_pay(gaps, guess, null, again, stake).cumsum(axis=1))
     together: Floats = np.logaddexp.reduce(np.stack(log_pay), axis=0) - np.log(len(STAKES))
     return together
 
@@ -50,9 +52,9 @@ def _earlier_rest(gaps: GapSeries) -> Floats:
     return guess
 
 
-def _log_pay(gaps: GapSeries, guess: Floats, null: Floats, stake: float) -> Floats:
+def _log_pay(gaps: GapSeries, guess: Floats, null: Floats, again: Floats, stake: float) -> Floats:
     """(S, T) log pay of each window for one stake; 0 where there is nothing to bet on."""
-    largest = np.maximum(np.maximum(gaps.group[..., LARGEST], gaps.rest[..., LARGEST]), 1.0)
+    largest = np.maximum(np.maximum(gaps.group[..., LARGEST], gaps.rest[..., LARGEST]), 1.0) * again
     group, rest = gaps.group[..., D] / largest, gaps.rest[..., D] / largest
     low, high = np.maximum(0.0, -null) + _EDGE / 2, np.minimum(1.0, 1.0 - null) - _EDGE / 2
     bet = np.isfinite(guess) & (group > 0) & (rest > 0)

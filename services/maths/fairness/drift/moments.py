@@ -1,12 +1,13 @@
 """Patient-clustered sums of one label, in one pass over rows that are sorted by patient.
 
-Five ratios, each the sum of a numerator n_k over the sum of a denominator d_k of patients k:
+Seven ratios, each the sum of a numerator n_k over the sum of a denominator d_k of patients k:
 
     tpr          flagged positives                    / positives with a score
     fpr          flagged negatives                    / negatives with a score
     prevalence   positives                            / labelled records
     flag_rate    records at or over the threshold     / records with a score
     mean_score   scores, in whole 2⁻¹⁴                / records with a score
+    mean_score_of_positives, mean_score_of_negatives  the same over labelled records of one class
 
 Of each are kept Σ n, Σ d, Σ n², Σ n d, Σ d², the number of patients with d > 0 and the largest d: all int64, so that no
 order of addition changes them. Most patients are in one group of every attribute; their sums are added once per
@@ -20,7 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 METRICS = ("tpr", "fpr", "prevalence", "flag_rate")
-QUANTITIES = (*METRICS, "mean_score")
+QUANTITIES = (*METRICS, "mean_score", "mean_score_of_positives", "mean_score_of_negatives")
 FIELDS = ("numerator", "denominator", "nn", "nd", "dd", "patients", "largest")
 LARGEST = FIELDS.index("largest")
 BINS = 20
@@ -29,12 +30,12 @@ SCORE_UNIT = 2.0**-14
 
 Counts = NDArray[np.int64]
 _UNITS = 16384
-_TP, _P, _FP, _N, _POS, _LABELLED, _FLAGGED, _SCORED, _SCORE = range(9)
+_TP, _P, _FP, _N, _POS, _LABELLED, _FLAGGED, _SCORED, _SCORE, _SCORE_P, _SCORE_N = range(11)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _count(counters, score, label, threshold):  # type: ignore[no-untyped-def]
-    """Add one record to the nine counters of its patient. Returns the bin of its score, -1 without one."""
+    """Add one record to the counters of its patient. Returns the bin of its score, -1 without one."""
     if label >= 0:
         counters[_LABELLED] += 1
         counters[_POS] += label
@@ -43,13 +44,16 @@ def _count(counters, score, label, threshold):  # type: ignore[no-untyped-def]
     flagged = 1 if score >= threshold else 0
     counters[_SCORED] += 1
     counters[_FLAGGED] += flagged
-    counters[_SCORE] += int(score * _UNITS + 0.5)
+    units = int(score * _UNITS + 0.5)
+    counters[_SCORE] += units
     if label == 1:
         counters[_P] += 1
         counters[_TP] += flagged
+        counters[_SCORE_P] += units
     elif label == 0:
         counters[_N] += 1
         counters[_FP] += flagged
+        counters[_SCORE_N] += units
     return min(int(score * BINS), BINS - 1)
 
 
@@ -68,13 +72,15 @@ def _add_ratio(moments, n, d):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _add_patient(moments, counters, has_threshold):  # type: ignore[no-untyped-def]
-    """Add one patient's nine counters to the (5, 7) sums of a group."""
+    """Add one patient's counters to the (7, 7) sums of a group."""
     if has_threshold:
         _add_ratio(moments[0], counters[_TP], counters[_P])
         _add_ratio(moments[1], counters[_FP], counters[_N])
         _add_ratio(moments[3], counters[_FLAGGED], counters[_SCORED])
     _add_ratio(moments[2], counters[_POS], counters[_LABELLED])
     _add_ratio(moments[4], counters[_SCORE], counters[_SCORED])
+    _add_ratio(moments[5], counters[_SCORE_P], counters[_P])
+    _add_ratio(moments[6], counters[_SCORE_N], counters[_N])
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -85,16 +91,16 @@ def sums_of_label(  # type: ignore[no-untyped-def]  # noqa: PLR0917 - compiled, 
 
     score (N,) float32, label (N,) int8, order (N,) rows sorted by patient, starts (K + 1,) where each patient begins in
     ``order``, profile (N,) int64 in 0..P-1, mixed (K,) whether a patient has several profiles, codes (P, A) groups of a
-    profile (-1: missing), offsets (A,) row of an attribute's first group. Filled: moments (P, 5, 7), histogram
-    (P, 20) and labelled (P,) by profile; rows (R, 5, 7), the sums of mixed patients by group, attributes' totals last.
+    profile (-1: missing), offsets (A,) row of an attribute's first group. Filled: moments (P, 7, 7), histogram
+    (P, 20) and labelled (P,) by profile; rows (R, 7, 7), the sums of mixed patients by group, attributes' totals last.
     """
     attributes = codes.shape[1]
     groups = rows.shape[0] - attributes
     has_threshold = not np.isnan(threshold)
-    counters = np.zeros(9, np.int64)
-    whole = np.zeros(9, np.int64)
-    scratch = np.zeros((groups + 1, 9), np.int64)
-    ignored = np.zeros(9, np.int64)
+    counters = np.zeros(11, np.int64)
+    whole = np.zeros(11, np.int64)
+    scratch = np.zeros((groups + 1, 11), np.int64)
+    ignored = np.zeros(11, np.int64)
     for patient in range(starts.shape[0] - 1):
         begin, end = starts[patient], starts[patient + 1]
         counters[:] = 0

@@ -24,12 +24,12 @@ from scipy import special
 
 from services.maths.fairness.cells import STATES, WIDE_FACTOR, Minimums
 from services.maths.fairness.drift.series import (
-    DD,
     PATIENTS,
     D,
     GapSeries,
     correlation_so_far,
     observed_variance,
+    recurrence,
     score_moments,
 )
 from services.maths.fairness.sums import Floats
@@ -132,23 +132,6 @@ def running_change(gaps: GapSeries, reference: Floats, reference_variance: Float
     return Running(
         estimate * hide, both * hide, np.nan_to_num(skewness), PERSISTENT_PRIOR * unit * np.ones_like(both), ready
     )
-
-
-def recurrence(gaps: GapSeries, correlation: Floats) -> Floats:
-    """(S, T) how much larger the variance of the running gap is because patients came back in later windows.
-
-    With V visits of U patients a patient's visits are taken for geometric: Σ visits² / V = 2 V / U − 1.
-    """
-    visits, returning = gaps.visits.cumsum(axis=1), gaps.returning.cumsum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        again = np.nan_to_num(2 * returning / np.maximum(visits - returning, 1.0))
-        worst = np.ones_like(correlation)
-        for place, sums in enumerate((gaps.group, gaps.rest)):
-            together = sums.cumsum(axis=1)
-            records = np.nan_to_num(together[..., D] / together[..., PATIENTS], nan=1.0)
-            within = 1 + correlation * (np.nan_to_num(together[..., DD] / together[..., D], nan=1.0) - 1)
-            worst = np.fmax(worst, 1 + correlation * records * again[..., place] / within)
-    return worst
 
 
 def persistent(running: Running) -> Floats:

@@ -84,6 +84,9 @@ def gap_series(windows: Sequence[WindowCells], metrics: Sequence[str] = GAP_METR
     """
     if not windows:
         raise ValueError("gaps over time need at least one window")
+    strange = next((w for w in windows if not isinstance(w, WindowCells)), None)
+    if strange is not None:  # a hint without labels, above all
+        raise ValueError(f"gaps are taken of windows of records, never of {type(strange).__name__}")
     unknown = sorted(set(metrics) - set(QUANTITIES))
     if unknown:
         raise ValueError(f"there is no metric {', '.join(unknown)}; there are {', '.join(QUANTITIES)}")
@@ -238,3 +241,20 @@ def observed_variance(gaps: GapSeries, reference: Floats) -> Floats:
             squares(gaps.group, values[0]) / gaps.group[..., D] ** 2
             + squares(gaps.rest, values[1]) / gaps.rest[..., D] ** 2
         )
+
+
+def recurrence(gaps: GapSeries, correlation: Floats) -> Floats:
+    """(S, T) how much larger the variance of the running gap is because patients came back in later windows.
+
+    With V visits of U patients a patient's visits are taken for geometric: Σ visits² / V = 2 V / U − 1.
+    """
+    visits, returning = gaps.visits.cumsum(axis=1), gaps.returning.cumsum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        again = np.nan_to_num(2 * returning / np.maximum(visits - returning, 1.0))
+        worst = np.ones_like(correlation)
+        for place, sums in enumerate((gaps.group, gaps.rest)):
+            together = sums.cumsum(axis=1)
+            records = np.nan_to_num(together[..., D] / together[..., PATIENTS], nan=1.0)
+            within = 1 + correlation * (np.nan_to_num(together[..., DD] / together[..., D], nan=1.0) - 1)
+            worst = np.fmax(worst, 1 + correlation * records * again[..., place] / within)
+    return worst

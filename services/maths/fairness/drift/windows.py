@@ -35,7 +35,7 @@ class WindowCells:
         returning: (R,) int64 patients who had records in an earlier window, 0 where nobody said so.
         several: (A,) int64 patients in more than one group of the attribute.
         labelled: (L, R) int64 records with a label.
-        moments: (L, R, 5, 7) int64 by QUANTITIES and FIELDS (moments.py).
+        moments: (L, R, 7, 7) int64 by QUANTITIES and FIELDS (moments.py).
         histogram: (L, R, 20) int64 records by score, bins of equal width over [0, 1].
     """
 
@@ -63,12 +63,12 @@ class WindowCells:
 
     @property
     def group_sums(self) -> Counts:
-        """(L, C, 5, 7) moments of the groups."""
+        """(L, C, 7, 7) moments of the groups."""
         return self.moments[:, : len(self.cells)]
 
     @property
     def rest_sums(self) -> Counts:
-        """(L, C, 5, 7) moments of everyone else with a known level; the largest d is that of the total."""
+        """(L, C, 7, 7) moments of everyone else with a known level; the largest d is that of the total."""
         total = self.moments[:, self.total_rows]
         rest = total - self.group_sums
         rest[..., LARGEST] = total[..., LARGEST]
@@ -251,7 +251,7 @@ def _spread(target: Counts, by_profile: Counts, spread: list[tuple[int, int, Cod
 
 
 def _spread_largest(by_profile: Counts, spread: list[tuple[int, int, Codes]], rows: int) -> Counts:
-    """(R, 5) largest denominator of a patient, from (P, 5, 7) sums of profiles."""
+    """(R, 7) largest denominator of a patient, from (P, 7, 7) sums of profiles."""
     target = np.zeros((rows, len(QUANTITIES)), dtype=np.int64)
     for offset, total, codes in spread:
         known = codes >= 0
