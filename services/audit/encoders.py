@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from services.maths.networks.resnet import ResNet18
 
 Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoder's pooled features of images: (N, C, H, W) in [0, 1] → (N, d) float32."""
+
+    record: ModelRecord
+    encode: Callable[[np.ndarray], np.ndarray]
 
 
 class Encoders:
@@ -93,7 +102,27 @@ class Encoders:
             reason="MODEL_CHANGED",
         )
 
+    def encoding(self, shape: tuple[int, int, int], modality: str) -> Encoding | None:
+        """The features of an encoder of (C, H, W) images: one that learned from the modality before one for all.
+
+        None without such an encoder; of several the first by name, in its highest version. Raises as the registry does.
+        """
+        suited = [
+            record
+            for record in self._registry().models()
+            if _encodes(record)
+            and (record.input.channels, record.input.height, record.input.width) == shape
+            and record.modality in ("", modality)
+        ]
+        if not suited:
+            return None
+        chosen = min(suited, key=lambda record: (not record.modality, record.name, -int(record.version)))
+        return Encoding(chosen, partial(_pooled, spec=chosen.input.spec(), network=self._network(chosen)))
+
     def _load(self, record: ModelRecord) -> Distance:
+        return partial(_distance, spec=record.input.spec(), network=self._network(record))
+
+    def _network(self, record: ModelRecord) -> ResNet18:
         import torch
 
         from services.hosting.networks import load_network
@@ -102,7 +131,7 @@ class Encoders:
         torch.set_num_threads(1)  # a distance must not depend on how many cores the machine has
         network = load_network(record, self._registry().load_tensors(record)).to("cpu")
         assert isinstance(network, ResNet18)  # _encodes asked for the family
-        return partial(_distance, spec=record.input.spec(), network=network)
+        return network
 
 
 def _encodes(record: ModelRecord) -> bool:
@@ -136,3 +165,10 @@ def _distance(images: np.ndarray, originals: np.ndarray, *, spec: PixelSpec, net
     from services.maths.imaging.perceptual import encoder_distance
 
     return encoder_distance(to_model(images, spec), to_model(originals, spec), network)
+
+
+def _pooled(images: np.ndarray, *, spec: PixelSpec, network: ResNet18) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        return np.asarray(network.pooled(torch.from_numpy(to_model(images, spec))).numpy())

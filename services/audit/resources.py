@@ -80,6 +80,8 @@ def cohort_body(
         "labels",
         "modality",
         "has_masks",
+        "mask_labels",
+        "mask_planes",
         "demographics",
         "synthetic",
     )

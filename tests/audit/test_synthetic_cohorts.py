@@ -12,10 +12,11 @@ import pytest
 from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2
 from google.longrunning import operations_pb2
 
+from services.errors import NotFound
 from services.hosting.diffusion.records import pixels_digest
 from services.hosting.shards import ShardRef, read_shard
 from services.maths.pixels import resize_masks
-from tests.audit.studio import MODEL, PATIENTS, WORDS_ONLY, Studio, make_studio, request
+from tests.audit.studio import MASK_LABELS, MODEL, PATIENTS, WORDS_ONLY, Studio, make_studio, request
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,7 @@ async def test_a_balanced_cohort_has_shares_provenance_and_its_origin_everywhere
     assert [(group.images, group.expected_share) for group in synthetic.groups] == [(2, 0.125)] * 8
     assert [group.patients for group in synthetic.groups] == list(PATIENTS.values())
     assert (synthetic.images, synthetic.distinct_noise, synthetic.left_out) == (16, 16, 1)
+    assert list(cohort.mask_labels) == MASK_LABELS and list(cohort.mask_planes) == ["ED", "ES"]
     assert synthetic.spec.model == MODEL and len(synthetic.model_digest) == 64
     assert synthetic.spec.split == "train" and synthetic.spec.sampler == "dpmpp-2m"
     assert manifest["synthetic"]["source_digest"] == synthetic.source_digest
@@ -94,8 +96,16 @@ async def test_a_cap_takes_from_groups_of_few_patients_as_the_closed_form_says(s
 
 async def test_a_text_to_image_model_makes_images_without_masks(studio: Studio) -> None:
     cohort = await studio.made(model=WORDS_ONLY, images=3)
-    assert not cohort.has_masks
+    assert not cohort.has_masks and not cohort.mask_labels and not cohort.mask_planes
     assert "mask_labels" not in manifest_of(studio, cohort)
+
+
+async def test_a_version_behind_an_at_is_the_same_request_as_that_version_by_default(studio: Studio) -> None:
+    named, plain = await studio.made(model=f"{MODEL}@1", images=2), await studio.made(images=2)
+    assert named.digest == plain.digest
+    assert (named.synthetic.spec.model, named.synthetic.model_version) == (MODEL, "1")
+    with pytest.raises(NotFound, match="version 2"):
+        await studio.create(model=f"{MODEL}@2")
 
 
 async def test_words_stand_for_levels_and_labels(studio: Studio) -> None:

@@ -83,6 +83,16 @@ class Cohort:
         return {"matched": joined.matched, "unmatched": joined.unmatched, "conflicting": joined.conflicting}
 
     @property
+    def mask_labels(self) -> list[str]:
+        """What the numbers in the masks stand for, from 0; empty where masks are 0 and 1."""
+        return list(self.proto.mask_labels)
+
+    @property
+    def mask_planes(self) -> list[str]:
+        """What the masks' planes show, such as "ED" and "ES"; empty where a mask has one plane."""
+        return list(self.proto.mask_planes)
+
+    @property
     def synthetic(self) -> Origin | None:
         """Where the images came from, if a model made them; None for images of patients."""
         return Origin(self.proto.synthetic) if self.proto.HasField("synthetic") else None

@@ -23,14 +23,14 @@ LIMITS = (
     "must not be judged on those patients.",
     "A rare group's images come from its few patients, again and again: they add no anatomy that its patients lack.",
 )
-QUALITY = (
-    "Not measured here. `evenhand models evaluate` measures the model's distance from real images by group, its "
-    "likeness to what was asked, and how near its images lie to those it learned from."
+ELSEWHERE = (
+    "`evenhand models evaluate` measures the model itself: its likeness to what was asked, and how near its images lie "
+    "to those it learned from, which are not here."
 )
 
 
-def card_json(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The card as plain data, from a synthetic cohort's manifest."""
+def card_json(manifest: Mapping[str, Any], quality: Mapping[str, Any]) -> dict[str, Any]:
+    """The card as plain data, from a synthetic cohort's manifest and what was measured of its images."""
     synthetic = manifest["synthetic"]
     spec = synthetic["spec"]
     return {
@@ -54,7 +54,7 @@ def card_json(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "intended_use": INTENDED,
         "not_intended": NOT_INTENDED,
         "limits": list(LIMITS),
-        "quality": QUALITY,
+        "quality": dict(quality),
     }
 
 
@@ -78,7 +78,8 @@ def card_text(card: Mapping[str, Any]) -> str:
     if card["empty_groups"]:
         lines += ["", f"Skipped, because no patient is in them: {'; '.join(card['empty_groups'])}."]
     lines += ["", "## Use", "", f"Intended: {card['intended_use']}", "", f"Not intended: {card['not_intended']}"]
-    lines += ["", "## Limits", "", *(f"- {limit}" for limit in card["limits"]), "", "## Quality", "", card["quality"]]
+    lines += ["", "## Limits", "", *(f"- {limit}" for limit in card["limits"]), ""]
+    lines += [*_quality(card["quality"]), "", ELSEWHERE]
     return "\n".join([*lines, ""])
 
 
@@ -99,3 +100,48 @@ def _group_table(groups: list[Mapping[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|",
         *("| " + " | ".join(map(str, row)) + " |" for row in rows),
     ]
+
+
+def _quality(quality: Mapping[str, Any]) -> list[str]:
+    """Sections on the images' distance from their sources, and their nearness to them."""
+    if quality["state"] != "measured":
+        return ["## Quality", "", f"Not measured: {quality['why']}."]
+    recipe = quality["recipe"]
+    said = (
+        "Distance of each group's images to the real records that they were drawn from, who are the same people. "
+        f"{recipe['distance']}; {recipe['layer']} of {recipe['encoder']} (sha256 {recipe['encoder_digest'][:12]}, "
+        f"which learned from {recipe['encoder_learned_from']}); {recipe['images']} images looked at, at most "
+        f"{recipe['most_images_of_a_group']} a group. 0 is no difference; what the encoder does not see is not in it."
+    )
+    lines = ["## Quality", "", said, "", "| Group | Images | Real records | Patients | KID | 95 % limits |"]
+    lines += ["|---|---|---|---|---|---|", *(_quality_row(group) for group in quality["groups"])]
+    return [*lines, "", "## Memorisation", "", *_memorisation(quality["nearness"])]
+
+
+def _quality_row(group: Mapping[str, Any]) -> str:
+    counts = f"| {group['name']} | {group['images']} | {group['sources']} | {group['patients']} |"
+    if group["kid"] is None:
+        return f"{counts} too few patients | |"
+    low, high = group["limits"]
+    return f"{counts} {group['kid']:.4g} | {low:.4g} to {high:.4g} |"
+
+
+def _memorisation(nearness: list[Mapping[str, Any]]) -> list[str]:
+    """One sentence a space, after what is compared with what."""
+    lines = [
+        "Images beside one half of their source patients, and real images of the other half beside the same: an image "
+        "that copies a patient lies nearer to one than a new patient does.",
+        "",
+    ]
+    for found in nearness:
+        if found["state"] != "measured":
+            lines.append(f"- {found['space']}: not measured, {found['patients']} source patients are too few.")
+            continue
+        low, high = found["limits"]
+        lines.append(
+            f"- {found['space']}: {found['share']:.1%} of {found['images']} images [{low:.1%}, {high:.1%}] are nearer "
+            f"than the nearest {found['expected']:.1%} of {found['new_patients']} new patients; median distance "
+            f"{found['median']:.4g}, of new patients {found['new_median']:.4g}. The nearest is the patient whose mask "
+            f"or prompt it has in {found['own']:.1%}, by chance in {found['own_by_chance']:.1%}."
+        )
+    return lines

@@ -128,4 +128,4 @@ def spec_document(spec: synthetic_pb2.SyntheticSpec, resolved: Mapping[str, Any]
         spec, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     sampling = {name: resolved[name] for name in ("seed", "steps", "sampler", "guidance_scale", "negative_prompt")}
-    return {**document, **sampling}
+    return {**document, "model": f"models/{resolved['model']}", **sampling}

@@ -39,11 +39,15 @@ class Plan:
 
 
 def find_model(catalogue: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    """The highest version that is served. NotFound MODEL_NOT_FOUND, InvalidInput MODEL_TASK_MISMATCH."""
-    bare = name.removeprefix("models/")
-    versions = [model for model in catalogue if model["name"] == bare]
+    """The version behind an @, else the highest that is served.
+
+    NotFound MODEL_NOT_FOUND, InvalidInput MODEL_TASK_MISMATCH.
+    """
+    bare, _, version = name.removeprefix("models/").partition("@")
+    versions = [model for model in catalogue if model["name"] == bare and version in ("", model["version"])]
     if not versions:
-        raise NotFound(f"no model {bare[:64]!r} is served", field="spec.model", reason="MODEL_NOT_FOUND")
+        wanted = f"{bare[:64]!r}{f' version {version[:16]}' if version else ''}"
+        raise NotFound(f"no model {wanted} is served", field="spec.model", reason="MODEL_NOT_FOUND")
     model = max(versions, key=lambda one: int(one["version"]))
     if model["task"] not in (MASKED, PROMPTED):
         raise InvalidInput(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,8 @@ from services.audit.chunks import Tools, in_thread
 from services.audit.synthesis.card import card_json, card_text
 from services.audit.synthesis.chunks import IMAGES
 from services.audit.synthesis.manifest import synthetic_manifest
+from services.audit.synthesis.planning import read_draws
+from services.audit.synthesis.quality import measured_quality
 from services.hosting.operations import stored_response
 from services.maths.canonical import canonical_json
 
@@ -33,7 +36,7 @@ async def publish_cohort(lease: Lease, tools: Tools) -> None:
         for entry in await in_thread(tools, ledger.chunk_results, lease.operation)
         if entry["kind"] == IMAGES
     ]
-    written = await in_thread(tools, _write, tools.store, operation.request, chunks)
+    written = await in_thread(tools, _write, tools.store, tools.settings.models, operation.request, chunks)
     body = {
         **resources.cohort_body(
             operation.resource,
@@ -54,15 +57,20 @@ async def publish_cohort(lease: Lease, tools: Tools) -> None:
     await in_thread(tools, ledger.commit_chunk, lease, {"digest": digest}, response=response)
 
 
-def _write(store: ObjectStore, request: Mapping[str, Any], chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _write(
+    store: ObjectStore, registries: Sequence[Path], request: Mapping[str, Any], chunks: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     ordered = sorted((chunk for chunk in chunks), key=lambda chunk: int(chunk["shard"]["index"]))
     shards = [chunk["shard"] for chunk in ordered]
     table = _tables(store, [shard["table"] for shard in shards]).to_pandas(types_mapper={pa.int8(): pd.Int8Dtype()}.get)
     provenance = _tables(store, [chunk["provenance"] for chunk in ordered])
-    manifest = synthetic_manifest(request, shards, table, provenance.to_pandas())
+    origins = provenance.to_pandas()
+    manifest = synthetic_manifest(request, shards, table, origins)
+    draws = read_draws(store.get(request["draws"]), 0, len(origins))
+    quality = measured_quality(store, registries, request, shards=shards, draws=draws, provenance=origins)
     file = io.BytesIO()
     pq.write_table(provenance, file, compression="zstd")
-    card = card_json(manifest)
+    card = card_json(manifest, quality)
     files = {
         "card.md": (card_text(card).encode(), MARKDOWN),
         "card.json": (canonical_json(card), JSON),

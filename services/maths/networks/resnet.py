@@ -37,9 +37,13 @@ class ResNet18(nn.Module):
             kept.append(features)
         return [kept[0], *kept[2::2]]
 
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 8 · width) features before the last layer, which forgets all that the training did not ask for."""
+        features: torch.Tensor = self.blocks(self.stem(images)).mean(dim=(2, 3))
+        return features
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        pooled = self.blocks(self.stem(images)).mean(dim=(2, 3))
-        logits: torch.Tensor = self.head(pooled)
+        logits: torch.Tensor = self.head(self.pooled(images))
         return logits
 
 

@@ -74,12 +74,7 @@ def zoo_encoder(registry: Path, name: str = PHANTOM_CLIP) -> Encoder:
 
 def _pooled(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     assert isinstance(network, ResNet18)
-
-    def features(images: torch.Tensor) -> torch.Tensor:
-        pooled: torch.Tensor = network.blocks(network.stem(images)).mean(dim=(2, 3))
-        return pooled
-
-    return features
+    return network.pooled
 
 
 def inception_encoder(path: Path) -> Encoder:

@@ -16,6 +16,7 @@ from services.maths.fairness.generator_quality.diversity import Manifold, Spread
 from services.maths.fairness.generator_quality.fidelity import ReadBack, confusion, proportion_limits, read_back
 from services.maths.fairness.generator_quality.memorisation import Closeness, Neighbours, closeness, neighbours
 from services.maths.fairness.generator_quality.shifts import Shift, overlap, shift
+from services.maths.fairness.generator_quality.sources import SourceNearness, source_nearness
 from services.maths.fairness.generator_quality.step_down import holm
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Neighbours",
     "ReadBack",
     "Shift",
+    "SourceNearness",
     "Spread",
     "closeness",
     "confusion",
@@ -37,5 +39,6 @@ __all__ = [
     "proportion_limits",
     "read_back",
     "shift",
+    "source_nearness",
     "spread",
 ]

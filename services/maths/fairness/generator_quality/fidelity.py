@@ -77,7 +77,7 @@ def confusion(levels: Sequence[str], asked: Levels, read: Levels) -> NDArray[np.
     return counts
 
 
-def proportion_limits(successes: int, n: int) -> Limits:
+def proportion_limits(successes: float, n: int) -> Limits:
     """Wilson's 95 % score limits of a share of independent records; NaN of none."""
     if n < 1:
         return float("nan"), float("nan")

@@ -27,7 +27,7 @@ from evenhand.resources.v1 import artifact_pb2 as evenhand_dot_resources_dot_v1_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65venhand/cohort/v1/cohort.proto\x12\x12\x65venhand.cohort.v1\x1a\"evenhand/cohort/v1/synthetic.proto\x1a$evenhand/resources/v1/artifact.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x04\n\x06\x43ohort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07records\x18\x04 \x01(\x03\x12\x10\n\x08patients\x18\x05 \x01(\x03\x12/\n\x07refused\x18\x06 \x03(\x0b\x32\x1e.evenhand.cohort.v1.RefusedRow\x12\x15\n\rrefused_count\x18\x07 \x01(\x03\x12\x31\n\nattributes\x18\x08 \x03(\x0b\x32\x1d.evenhand.cohort.v1.Attribute\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.evenhand.cohort.v1.Label\x12\x10\n\x08modality\x18\n \x01(\t\x12\x14\n\x0cmanifest_key\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\thas_masks\x18\r \x01(\x08\x12\x36\n\x0c\x64\x65mographics\x18\x0e \x01(\x0b\x32 .evenhand.cohort.v1.Demographics\x12\x30\n\tsynthetic\x18\x0f \x01(\x0b\x32\x1d.evenhand.cohort.v1.Synthetic\x12\x32\n\tartifacts\x18\x10 \x03(\x0b\x32\x1f.evenhand.resources.v1.Artifact\"G\n\x0c\x44\x65mographics\x12\x0f\n\x07matched\x18\x01 \x01(\x03\x12\x11\n\tunmatched\x18\x02 \x01(\x03\x12\x13\n\x0b\x63onflicting\x18\x03 \x01(\x03\"H\n\nRefusedRow\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"s\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x06levels\x18\x02 \x03(\x0b\x32\".evenhand.cohort.v1.AttributeLevel\x12\x0f\n\x07missing\x18\x03 \x01(\x03\x12\x13\n\x0b\x61ssigned_by\x18\x04 \x01(\t\"B\n\x0e\x41ttributeLevel\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x10\n\x08patients\x18\x03 \x01(\x03\"L\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpositives\x18\x02 \x01(\x03\x12\x11\n\tnegatives\x18\x03 \x01(\x03\x12\x0f\n\x07missing\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65venhand/cohort/v1/cohort.proto\x12\x12\x65venhand.cohort.v1\x1a\"evenhand/cohort/v1/synthetic.proto\x1a$evenhand/resources/v1/artifact.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x04\n\x06\x43ohort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07records\x18\x04 \x01(\x03\x12\x10\n\x08patients\x18\x05 \x01(\x03\x12/\n\x07refused\x18\x06 \x03(\x0b\x32\x1e.evenhand.cohort.v1.RefusedRow\x12\x15\n\rrefused_count\x18\x07 \x01(\x03\x12\x31\n\nattributes\x18\x08 \x03(\x0b\x32\x1d.evenhand.cohort.v1.Attribute\x12)\n\x06labels\x18\t \x03(\x0b\x32\x19.evenhand.cohort.v1.Label\x12\x10\n\x08modality\x18\n \x01(\t\x12\x14\n\x0cmanifest_key\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\thas_masks\x18\r \x01(\x08\x12\x36\n\x0c\x64\x65mographics\x18\x0e \x01(\x0b\x32 .evenhand.cohort.v1.Demographics\x12\x30\n\tsynthetic\x18\x0f \x01(\x0b\x32\x1d.evenhand.cohort.v1.Synthetic\x12\x32\n\tartifacts\x18\x10 \x03(\x0b\x32\x1f.evenhand.resources.v1.Artifact\x12\x13\n\x0bmask_labels\x18\x11 \x03(\t\x12\x13\n\x0bmask_planes\x18\x12 \x03(\t\"G\n\x0c\x44\x65mographics\x12\x0f\n\x07matched\x18\x01 \x01(\x03\x12\x11\n\tunmatched\x18\x02 \x01(\x03\x12\x13\n\x0b\x63onflicting\x18\x03 \x01(\x03\"H\n\nRefusedRow\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"s\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x06levels\x18\x02 \x03(\x0b\x32\".evenhand.cohort.v1.AttributeLevel\x12\x0f\n\x07missing\x18\x03 \x01(\x03\x12\x13\n\x0b\x61ssigned_by\x18\x04 \x01(\t\"B\n\x0e\x41ttributeLevel\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x03\x12\x10\n\x08patients\x18\x03 \x01(\x03\"L\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpositives\x18\x02 \x01(\x03\x12\x11\n\tnegatives\x18\x03 \x01(\x03\x12\x0f\n\x07missing\x18\x04 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'evenhand.cohort.v1.cohort_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COHORT']._serialized_start=163
-  _globals['_COHORT']._serialized_end=690
-  _globals['_DEMOGRAPHICS']._serialized_start=692
-  _globals['_DEMOGRAPHICS']._serialized_end=763
-  _globals['_REFUSEDROW']._serialized_start=765
-  _globals['_REFUSEDROW']._serialized_end=837
-  _globals['_ATTRIBUTE']._serialized_start=839
-  _globals['_ATTRIBUTE']._serialized_end=954
-  _globals['_ATTRIBUTELEVEL']._serialized_start=956
-  _globals['_ATTRIBUTELEVEL']._serialized_end=1022
-  _globals['_LABEL']._serialized_start=1024
-  _globals['_LABEL']._serialized_end=1100
+  _globals['_COHORT']._serialized_end=732
+  _globals['_DEMOGRAPHICS']._serialized_start=734
+  _globals['_DEMOGRAPHICS']._serialized_end=805
+  _globals['_REFUSEDROW']._serialized_start=807
+  _globals['_REFUSEDROW']._serialized_end=879
+  _globals['_ATTRIBUTE']._serialized_start=881
+  _globals['_ATTRIBUTE']._serialized_end=996
+  _globals['_ATTRIBUTELEVEL']._serialized_start=998
+  _globals['_ATTRIBUTELEVEL']._serialized_end=1064
+  _globals['_LABEL']._serialized_start=1066
+  _globals['_LABEL']._serialized_end=1142
 # @@protoc_insertion_point(module_scope)

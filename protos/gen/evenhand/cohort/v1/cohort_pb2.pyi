@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Cohort(_message.Message):
-    __slots__ = ("name", "display_name", "digest", "records", "patients", "refused", "refused_count", "attributes", "labels", "modality", "manifest_key", "create_time", "has_masks", "demographics", "synthetic", "artifacts")
+    __slots__ = ("name", "display_name", "digest", "records", "patients", "refused", "refused_count", "attributes", "labels", "modality", "manifest_key", "create_time", "has_masks", "demographics", "synthetic", "artifacts", "mask_labels", "mask_planes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,8 @@ class Cohort(_message.Message):
     DEMOGRAPHICS_FIELD_NUMBER: _ClassVar[int]
     SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    MASK_LABELS_FIELD_NUMBER: _ClassVar[int]
+    MASK_PLANES_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     digest: str
@@ -45,7 +47,9 @@ class Cohort(_message.Message):
     demographics: Demographics
     synthetic: _synthetic_pb2.Synthetic
     artifacts: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.Artifact]
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., digest: _Optional[str] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ..., refused_count: _Optional[int] = ..., attributes: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., modality: _Optional[str] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., has_masks: _Optional[bool] = ..., demographics: _Optional[_Union[Demographics, _Mapping]] = ..., synthetic: _Optional[_Union[_synthetic_pb2.Synthetic, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[_artifact_pb2.Artifact, _Mapping]]] = ...) -> None: ...
+    mask_labels: _containers.RepeatedScalarFieldContainer[str]
+    mask_planes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., digest: _Optional[str] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedRow, _Mapping]]] = ..., refused_count: _Optional[int] = ..., attributes: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., modality: _Optional[str] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., has_masks: _Optional[bool] = ..., demographics: _Optional[_Union[Demographics, _Mapping]] = ..., synthetic: _Optional[_Union[_synthetic_pb2.Synthetic, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[_artifact_pb2.Artifact, _Mapping]]] = ..., mask_labels: _Optional[_Iterable[str]] = ..., mask_planes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Demographics(_message.Message):
     __slots__ = ("matched", "unmatched", "conflicting")
