@@ -5,6 +5,7 @@ Only the frames and slices that are asked for are scaled and copied; the rest st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,39 +29,47 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class _Masks:
-    """The mask file of a cine with ``frames`` frames: a volume of labels a frame, or two, at ED and ES."""
+    """The masks of a cine with ``frames`` frames: a volume of labels a frame, or two, at ED and ES.
 
-    name: str
-    voxels: Voxels
+    ``volumes`` are (file's name, its voxels, the volume's number in the file); the number is None of a file (X, Y, Z).
+    """
+
+    volumes: tuple[tuple[str, Voxels, int | None], ...]
     frames: int
 
     @property
+    def name(self) -> str:
+        """The first file."""
+        return self.volumes[0][0]
+
+    @property
     def of_every_frame(self) -> bool:
-        return bool(self.voxels.stored.shape[3] == self.frames)
+        return len(self.volumes) == self.frames and self.volumes[0][2] is not None
 
     def volume(self, number: int) -> Array:
-        """Labels (X, Y, Z) of volume ``number`` of the file."""
-        return self.voxels.scaled(self.voxels.stored[..., number])
+        """Labels (X, Y, Z)."""
+        _, voxels, place = self.volumes[number]
+        return voxels.scaled(voxels.stored if place is None else voxels.stored[..., place])
 
-    def at(self, phases: Phases) -> tuple[Array, Array]:
-        """Labels (X, Y, Z) at two frames of the cine, or at ED and ES."""
-        ed, es = phases if self.of_every_frame else (0, 1)
-        return self.volume(ed), self.volume(es)
+    def numbers(self, phases: Phases) -> Phases:
+        """Which volumes are those of two frames of the cine, or of ED and ES."""
+        return phases if self.of_every_frame else (0, 1)
 
 
 def read(
-    data: bytes, mask: NamedBytes | None, cine: Cine, slices: Slices, *, form: MaskForm, limits: Limits
+    data: bytes, mask_files: Sequence[NamedBytes], cine: Cine, slices: Slices, *, form: MaskForm, limits: Limits
 ) -> list[Decoded]:
     """The images (C, H, W) that ``cine`` asks for, with masks (2, H, W) at ED and ES. Raises ServiceError.
 
-    The middle slice is that of the file, or for ``largest-mask`` the one with most mask at ED.
+    ``mask_files`` are none, one of every frame or of both phases, or one at ED and one at ES. The middle slice is that
+    of the file, or for ``largest-mask`` the one with most mask at ED.
     """
     beating = read_voxels(data, limits, axes=(4,), expected="a cine (X, Y, Z, T) of several frames")
     depth, count = beating.stored.shape[2:]
-    masks = None if mask is None else _masks(mask, beating, limits)
+    masks = _masks(mask_files, beating, limits) if mask_files else None
     phases = _phases(cine, masks, count)
     _check_asked(cine, masks, beating, limits)
-    first = _first_slice(slices, cine.slices, depth, None if masks is None else masks.at(phases)[0])
+    first = _first_slice(slices, cine.slices, depth, None if masks is None else masks.volume(masks.numbers(phases)[0]))
     columns, rows = in_plane_axes(beating.affine)
     sizes = np.linalg.norm(beating.affine[:3, :3], axis=0)
     found = []
@@ -73,17 +82,30 @@ def read(
     return found
 
 
-def _masks(file: NamedBytes, beating: Voxels, limits: Limits) -> _Masks:
-    name, data = file
+def _masks(files: Sequence[NamedBytes], beating: Voxels, limits: Limits) -> _Masks:
     frames = beating.stored.shape[3]
+    if len(files) > 1:
+        expected = "labels (X, Y, Z) at ED or ES, since there is a file for each"
+        phases = [(file[0], _on(beating, file, limits, axes=3, expected=expected), None) for file in files]
+        return _Masks(tuple(phases), frames)
+    name = files[0][0]
+    expected = f"labels (X, Y, Z, {frames}) of every frame or (X, Y, Z, 2) at ED and ES"
+    voxels = _on(beating, files[0], limits, axes=4, expected=expected)
+    volumes = voxels.stored.shape[3]
+    if volumes not in (frames, 2):
+        message = f"must be {expected}, got {voxels.stored.shape}"
+        raise ShapeMismatch(message, field=name, reason="MASK_PLANES_MISMATCH")
+    return _Masks(tuple((name, voxels, number) for number in range(volumes)), frames)
+
+
+def _on(beating: Voxels, file: NamedBytes, limits: Limits, *, axes: int, expected: str) -> Voxels:
+    """The voxels of a mask file, which lie where the cine's do."""
+    name, data = file
     with about(name):
-        expected = f"labels (X, Y, Z, {frames}) of every frame or (X, Y, Z, 2) at ED and ES"
-        voxels = read_voxels(data, limits, axes=(4,), expected=expected)
+        voxels = read_voxels(data, limits, axes=(axes,), expected=expected)
         if not voxels.lies_on(beating):
             raise ShapeMismatch("the mask has another shape or affine than its cine", reason="MASK_MISMATCH")
-        if voxels.stored.shape[3] not in (frames, 2):
-            raise ShapeMismatch(f"must be {expected}, got {voxels.stored.shape}", reason="MASK_PLANES_MISMATCH")
-    return _Masks(name, voxels, frames)
+    return voxels
 
 
 def _phases(cine: Cine, masks: _Masks | None, count: int) -> Phases:
@@ -158,9 +180,12 @@ def _image(beating: Voxels, phases: Phases, index: int, cine: Cine) -> npt.NDArr
 
 
 def _mask(masks: _Masks, phases: Phases, beating: Voxels, index: int, form: MaskForm) -> npt.NDArray[np.uint8]:
-    volumes = masks.at(phases)
-    with about(masks.name):
-        if not all((labels > 0).any() for labels in volumes):
-            raise InvalidInput(f"frames {phases}, from 0, have no label", reason="MASK_EMPTY_AT_PHASE")
-        planes = [acquired_slice(labels, beating.affine, slice_index=index) for labels in volumes]
-        return as_declared(np.stack(planes), form)
+    planes = []
+    for number, frame in zip(masks.numbers(phases), phases, strict=True):
+        labels = masks.volume(number)
+        with about(masks.volumes[number][0]):
+            if not (labels > 0).any():
+                raise InvalidInput(f"frame {frame}, from 0, has no label", reason="MASK_EMPTY_AT_PHASE")
+            plane = acquired_slice(labels, beating.affine, slice_index=index)
+            planes.append(as_declared(plane[None], form))
+    return np.concatenate(planes)

@@ -1,7 +1,7 @@
 """Inside the worker: which parser a file goes to, and how requests and answers are laid out.
 
-Request: ``{"image": {"name", "size"}, "mask": {"name", "size"} | null, "frame", "slices", "mask_form", "cine"}``, then
-the bytes of both.
+Request: ``{"image": {"name", "size"}, "mask": {"name", "size"} | null, "es_mask": the same, "frame", "slices",
+"mask_form", "cine"}``, then the bytes of the files that are named.
 Answer: ``{"images": [{"shape", "modality", "spacing", "slice", "offset", "mask"}]}``, then for each image its float32
 pixels and, where ``mask`` is a shape and not null, its uint8 mask; or ``{"error": ...}``.
 """
@@ -54,15 +54,16 @@ class _Wanted:
     slices: Slices
     form: MaskForm
     cine: Cine | None
+    es_mask: NamedBytes | None
 
 
 def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     """Decode one request. Raises ServiceError for every refusal that was foreseen."""
-    size = request["image"]["size"]
-    image = (request["image"]["name"], payload[:size])
-    mask = (request["mask"]["name"], payload[size:]) if request["mask"] else None
+    image, mask, es_mask = _files([request["image"], request["mask"], request["es_mask"]], payload)
+    assert image is not None
     beating = None if request["cine"] is None else Cine(**request["cine"])
-    wanted = _Wanted(request["frame"], Slices(**request["slices"]), MaskForm(**request["mask_form"]), beating)
+    form = MaskForm(**request["mask_form"])
+    wanted = _Wanted(request["frame"], Slices(**request["slices"]), form, beating, es_mask)
     images = _decode(image, mask, wanted, limits)
     header, planes = [], []
     for decoded in images:
@@ -82,13 +83,25 @@ def answer(request: dict[str, Any], payload: bytes, limits: Limits) -> tuple[dic
     return {"images": header}, planes
 
 
+def _files(named: list[dict[str, Any] | None], payload: bytes) -> list[NamedBytes | None]:
+    """Name and bytes of each file, which follow one another in ``payload``; None where none was named."""
+    found: list[NamedBytes | None] = []
+    at = 0
+    for file in named:
+        found.append(None if file is None else (file["name"], payload[at : at + file["size"]]))
+        at += 0 if file is None else file["size"]
+    return found
+
+
 def _decode(image: NamedBytes, mask: NamedBytes | None, wanted: _Wanted, limits: Limits) -> list[Decoded]:
     frame, form = wanted.frame, wanted.form
     kind = _named(image, _kind)
     mask_kind = None if mask is None else _named(mask, _kind)
     if kind == "NIfTI":
-        if mask is not None and mask_kind != "NIfTI":
-            raise InvalidInput("the mask of a NIfTI volume must be NIfTI too", field=mask[0], reason="MASK_MISMATCH")
+        for file in (mask, wanted.es_mask):
+            if file is not None and _named(file, _kind) != "NIfTI":
+                message = "the mask of a NIfTI volume must be NIfTI too"
+                raise InvalidInput(message, field=file[0], reason="MASK_MISMATCH")
         images: list[Decoded] = _named(image, lambda _, data: _volumes(data, mask, wanted, limits))
         return images
     if wanted.cine is not None:
@@ -106,7 +119,8 @@ def _decode(image: NamedBytes, mask: NamedBytes | None, wanted: _Wanted, limits:
 def _volumes(data: bytes, mask: NamedBytes | None, wanted: _Wanted, limits: Limits) -> list[Decoded]:
     if wanted.cine is None:
         return nifti.read(data, mask, wanted.slices, wanted.form, limits)
-    return cine.read(data, mask, wanted.cine, wanted.slices, form=wanted.form, limits=limits)
+    masks = [file for file in (mask, wanted.es_mask) if file is not None]
+    return cine.read(data, masks, wanted.cine, wanted.slices, form=wanted.form, limits=limits)
 
 
 def _mask(stored: npt.NDArray[Any], form: MaskForm, extent: tuple[int, ...]) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,16 @@ class Sandbox:
         that a codec leaked) is never held against a good file. A file that used up its time gets none.
         """
         image = source.image.read(self._limits.input_bytes)
-        mask = b"" if source.mask is None else source.mask.read(self._limits.input_bytes)
+        masks = [
+            None if file is None else (file.name, file.read(self._limits.input_bytes))
+            for file in (source.mask, source.es_mask)
+        ]
+        files = [image, *(named[1] for named in masks if named is not None)]
+        mask, es_mask = (None if named is None else {"name": named[0], "size": len(named[1])} for named in masks)
         request = {
             "image": {"name": source.image.name, "size": len(image)},
-            "mask": None if source.mask is None else {"name": source.mask.name, "size": len(mask)},
+            "mask": mask,
+            "es_mask": es_mask,
             "frame": source.frame,
             "slices": asdict(source.slices),
             "mask_form": asdict(source.mask_form),
@@ -62,7 +68,7 @@ class Sandbox:
         }
         for last in (False, True):
             try:
-                return self._ask(request, image, mask)
+                return self._ask(request, files)
             except InvalidInput as error:
                 error.field = error.field or source.image.name
                 raise
@@ -82,11 +88,11 @@ class Sandbox:
         if self._process is not None:
             self._process.wait()
 
-    def _ask(self, request: Mapping[str, Any], image: bytes, mask: bytes) -> list[Decoded]:
+    def _ask(self, request: Mapping[str, Any], files: Sequence[bytes]) -> list[Decoded]:
         channel = self._ready_channel()
         deadline = time.monotonic() + self._limits.wall_s
         try:
-            messages.send(channel, request, image, mask, deadline=deadline)
+            messages.send(channel, request, *files, deadline=deadline)
             answer, payload = messages.receive(channel, 2 * self._limits.output_bytes, deadline=deadline)
         except (OSError, EOFError, ValueError) as error:  # OSError covers TimeoutError and a broken pipe
             raise _Died(error) from error

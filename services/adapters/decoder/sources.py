@@ -110,6 +110,8 @@ class Source:
     mask_form: MaskForm = MaskForm()
     cine: Cine | None = None
     """Given, the image is a cine (X, Y, Z, T), and its mask one of labels with two planes."""
+    es_mask: File | None = None
+    """Of a cine whose phases have a mask file each: that at ES; ``mask`` is then the one at ED, both (X, Y, Z)."""
 
 
 @dataclass(frozen=True)

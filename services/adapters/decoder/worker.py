@@ -20,6 +20,7 @@ from services.adapters.decoder import formats, messages
 from services.adapters.decoder.limits import Limits
 from services.errors import ServiceError, Undecodable
 
+MOST_FILES = 3  # an image and a mask, or one at each of two phases
 OUT_OF_MEMORY = 3
 """Exit status of a worker that reached its memory limit: its state is not to be trusted any further."""
 
@@ -32,7 +33,7 @@ def main() -> None:
     messages.send(channel, {"ready": True})
     while True:
         try:
-            request, payload = messages.receive(channel, 2 * limits.input_bytes)
+            request, payload = messages.receive(channel, MOST_FILES * limits.input_bytes)
         except EOFError:
             return
         header, planes = _answer(request, payload, limits)

@@ -5,6 +5,7 @@ cine:
   ed: ED                    # a column with the frame's number, or a number; left out: the frame with most cavity
   es: ES                    # the same; left out, or blank in a row: the frame with least cavity
   counted_from: 1           # what the first frame is called in these columns: 0 (default) or 1
+  es_mask: es_labels        # a column with the mask file at ES, where each phase has one of its own
   cavity: left ventricle    # which of mask_labels is the cavity
   window: [0, 4095]         # stored values shown as 0 and 1; left out: each image's least and greatest, phases together
   train: {slices: 3, offsets: 3, splits: [train]}   # rows of these splits become slices x offsets images
@@ -14,7 +15,9 @@ largest-mask}`` the one with most mask at ED). A training row becomes an image o
 and each shift of both phases by -1, 0, +1, ... frames; a beat is a cycle, so the frame before the first is the last.
 Records are named ``<record>/slice-004/offset+1`` then, slices counted from 0 along the third axis of the file.
 
-A mask file is (X, Y, Z, T), frame by frame, or (X, Y, Z, 2), at ED and ES. Its planes in a record are ED and ES.
+A mask file is (X, Y, Z, T), frame by frame, or (X, Y, Z, 2), at ED and ES. Its planes in a record are ED and ES. With
+``es_mask`` the schema's ``mask`` is a file (X, Y, Z) at ED and this one the same at ES, as ACDC has them; ``ed`` and
+``es`` then say the frames.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class CineSchema(Part):
     ed: Phase = None
     es: Phase = None
     counted_from: Literal[0, 1] = 0
+    es_mask: Cell | None = Field(default=None, exclude_if=lambda cell: cell is None)
     cavity: Text = "left ventricle"
     window: tuple[float, float] | None = None
     train: TrainSchema | None = None
@@ -78,7 +82,7 @@ class CineSchema(Part):
 
     def columns(self) -> dict[str, str]:
         """Columns of the table by the field that names them, as those of the whole schema."""
-        cells = {"cine.ed": self.ed, "cine.es": self.es}
+        cells = {"cine.ed": self.ed, "cine.es": self.es, "cine.es_mask": self.es_mask}
         return {field: cell.column for field, cell in cells.items() if isinstance(cell, Cell)}
 
     def phases(self, row: Mapping[str, str]) -> tuple[int | None, int | None]:

@@ -115,6 +115,7 @@ def _source(folder: Path, row: Row, schema: CohortSchema) -> Source:
         schema.slices.to_slices(),
         schema.mask_form(),
         None if schema.cine is None else schema.cine.to_cine(row.phases, row.split, schema.mask_labels),
+        InFolder(folder, row.es_mask) if row.es_mask else None,
     )
 
 

@@ -208,6 +208,10 @@ class CohortSchema(Part):
             raise ValueError("a cine's slices are cine.train.slices beside the middle or the largest-mask one")
         if self.mask is not None and self.cine.cavity not in self.mask_labels[1:]:
             raise ValueError(f"cine.cavity, {self.cine.cavity!r}, must be one of mask_labels, after the background")
+        if self.cine.es_mask is not None and (self.mask is None or None in (self.cine.ed, self.cine.es)):
+            raise ValueError("with cine.es_mask, mask names the file at ED, and cine.ed and cine.es the frames of both")
+        if self.cine.es_mask is not None and self.cine.train is not None and self.cine.train.offsets > 1:
+            raise ValueError("masks at ED and ES alone do not fit shifted frames; set cine.train.offsets to 1")
         if self.cine.train is not None and self.split is None:
             raise ValueError("cine.train speaks of training rows; say in split which column names them")
         return self

@@ -33,6 +33,8 @@ class Row:
     refusal: tuple[str, str] | None = None
     phases: tuple[int | None, int | None] = (None, None)
     """Frames ED and ES of a cine, from 0, where the table says them."""
+    es_mask: str = ""
+    """The mask file at ES, where each phase of a cine has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -216,8 +218,11 @@ def _row(
     except ValueError as error:
         refusal = refusal or ("CINE_FRAME_INVALID", str(error))
     mask = "" if schema.mask is None else schema.mask.of(row)
+    es_mask = "" if schema.cine is None or schema.cine.es_mask is None else schema.cine.es_mask.of(row)
+    if bool(es_mask) != bool(mask) and schema.cine is not None and schema.cine.es_mask is not None:
+        refusal = refusal or ("MASK_OF_ONE_PHASE", "names a mask file at one of ED and ES and none at the other")
     split = None if schema.split is None else schema.split.of(row) or None
-    return Row(number, record, patient, image, mask, split, attributes, labels, refusal, phases)
+    return Row(number, record, patient, image, mask, split, attributes, labels, refusal, phases, es_mask)
 
 
 def _refuse_duplicates(rows: list[Row], schema: CohortSchema) -> None:
@@ -238,6 +243,7 @@ def _keep_splits_apart(rows: list[Row], schema: CohortSchema) -> None:
     for row in rows:
         if row.refusal is None:
             patients.note(row.patient_id, row.number, row.split)
-            masks.note(row.mask, row.number, row.split)
+            for mask in (row.mask, row.es_mask):
+                masks.note(mask, row.number, row.split)
     patients.check(schema.split.column, "PATIENT_IN_TWO_SPLITS")
     masks.check(schema.split.column, "MASK_IN_TWO_SPLITS")

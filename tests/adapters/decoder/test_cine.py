@@ -128,6 +128,52 @@ def test_a_mask_of_two_volumes_is_at_ed_and_es(decoder):
     np.testing.assert_array_equal(image.mask, labels_at(DEPTH // 2))
 
 
+def phases_apart(ed=MASK[..., ED], es=MASK[..., ES], **fields):
+    """A cine whose phases have a mask file each, as ACDC's."""
+    files = [InMemory(f"{name}_gt.nii", nifti(labels)) for name, labels in (("frame09", ed), ("frame04", es))]
+    asked = Cine(ed=ED, es=ES, **fields)
+    return replace(source(asked=asked), mask=files[0], es_mask=files[1])
+
+
+def test_a_mask_file_of_each_phase_gives_the_planes_and_its_frames_the_image(decoder):
+    (image,) = decoder.decode(phases_apart())
+    (expected,) = decoder.decode(source(asked=Cine(ed=ED, es=ES)))
+    np.testing.assert_array_equal(image.mask, expected.mask)
+    np.testing.assert_array_equal(image.pixels, expected.pixels)
+    (swapped,) = decoder.decode(phases_apart(es=MASK[..., ED], ed=MASK[..., ES]))
+    np.testing.assert_array_equal(swapped.mask, expected.mask[::-1])
+
+
+def test_mask_files_of_each_phase_may_have_units_of_their_own(decoder):
+    halved = InMemory("frame04_gt.nii", nifti((2 * MASK[..., ES]).astype(np.int16), slope=0.5))
+    (image,) = decoder.decode(replace(phases_apart(), es_mask=halved))
+    np.testing.assert_array_equal(image.mask, labels_at(2))
+
+
+def test_largest_mask_is_that_of_the_file_at_ed(decoder):
+    (image,) = decoder.decode(replace(phases_apart(), slices=Slices("largest-mask")))
+    (expected,) = decoder.decode(source(asked=Cine(ed=ED, es=ES), slices=Slices("largest-mask")))
+    assert image.slice_index == expected.slice_index
+
+
+APART = {
+    "a volume of every frame": (phases_apart(es=MASK), "SHAPE_MISMATCH", "frame04_gt.nii"),
+    "another shape": (phases_apart(es=MASK[:-1, ..., ES]), "MASK_MISMATCH", "frame04_gt.nii"),
+    "no label": (phases_apart(ed=0 * MASK[..., ED]), "MASK_EMPTY_AT_PHASE", "frame09_gt.nii"),
+    "an unknown label": (phases_apart(es=MASK[..., ES] + 3), "MASK_LABEL_UNKNOWN", "frame04_gt.nii"),
+    "shifts": (phases_apart(offsets=3), "MASK_PLANES_MISMATCH", "frame09_gt.nii"),
+    "another format": (replace(phases_apart(), es_mask=InMemory("es.txt", b"x")), "FORMAT_UNSUPPORTED", "es.txt"),
+}
+
+
+@pytest.mark.parametrize("case", APART)
+def test_what_does_not_fit_of_two_mask_files_is_refused_by_the_name_of_the_file(decoder, case):
+    asked, reason, field = APART[case]
+    with pytest.raises(ServiceError) as raised:
+        decoder.decode(asked)
+    assert (raised.value.reason, raised.value.field) == (reason, field)
+
+
 def test_frames_without_labels_are_no_small_hearts(decoder):
     """Many segmentations hold ED and ES only, and zeros between."""
     (image,) = decoder.decode(source(mask=np.where(np.isin(np.arange(FRAMES), (ED, ES)), MASK, 0).astype(np.uint8)))

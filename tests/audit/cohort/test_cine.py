@@ -152,3 +152,83 @@ def test_a_copy_of_a_mask_in_another_split_is_an_error(hearts, tmp_path):
     assert "found 1, the first in rows 3 and 4" in caught.value.message
     same = table().replace(",test,", ",validation,")
     assert ingest(tmp_path, same, load_schema("short-axis-cine"), MemoryStore())["records"] == 20
+
+
+ACDC = """
+patient: patient
+image: cine
+mask: ed_mask
+mask_labels: [background, right ventricle, myocardium, left ventricle]
+split: split
+cine: {ed: ED, es: ES, es_mask: es_mask, counted_from: 1, train: {slices: 3, offsets: 1}}
+attributes: [{name: sex, column: sex}]
+"""
+
+
+@pytest.fixture(scope="module")
+def acdc(hearts, tmp_path_factory):
+    """Two of the hearts as ACDC has them: a cine, and a mask file of each phase that is named by its frame, from 1."""
+    origin, labels = hearts
+    folder = tmp_path_factory.mktemp("acdc")
+    rows = ["patient,split,sex,cine,ED,ES,ed_mask,es_mask"]
+    for name, _, split, ed in (PEOPLE[0], PEOPLE[2]):
+        es = (ed + FRAMES // 2) % FRAMES
+        home = folder / name
+        home.mkdir()
+        (home / f"{name}_4d.nii.gz").write_bytes((origin / name / "sa.nii.gz").read_bytes())
+        masks = [f"{name}/{name}_frame{frame + 1:02d}_gt.nii.gz" for frame in (ed, es)]
+        for file, frame in zip(masks, (ed, es), strict=True):
+            nibabel.save(nibabel.Nifti1Image(labels[name][..., frame], AFFINE), folder / file)
+        rows.append(f"{name},{split},F,{name}/{name}_4d.nii.gz,{ed + 1},{es + 1},{masks[0]},{masks[1]}")
+    return folder, "\n".join(rows)
+
+
+def test_a_mask_file_of_each_phase_becomes_the_planes_of_the_frames_that_the_table_names(hearts, acdc):
+    folder, rows = acdc
+    store = MemoryStore()
+    manifest = ingest(folder, rows, load_schema(ACDC), store)
+    shard = shard_of(store, manifest)
+    assert (manifest["records"], manifest["refused"], manifest["mask_planes"]) == (4, [], ["ED", "ES"])
+    whole = MemoryStore()
+    same = shard_of(whole, ingest(hearts[0], table(), with_cine(train={"slices": 3, "offsets": 1}), whole))
+    places = [same.records["record_id"].tolist().index(record) for record in _acdc_records(same)]
+    for mask, image, place in zip(shard.masks, shard.images, places, strict=True):
+        np.testing.assert_array_equal(mask, same.masks[place])
+        np.testing.assert_array_equal(image, same.images[place])
+
+
+def _acdc_records(shard):
+    """Records of the two patients in a cohort that has a mask of every frame, with the same slices."""
+    return [record for record in shard.records["record_id"] if record.startswith(("p1", "p3"))]
+
+
+def test_a_row_that_names_the_mask_of_one_phase_is_refused_alone(acdc):
+    folder, rows = acdc
+    header, first, second = rows.splitlines()
+    manifest = ingest(
+        folder, "\n".join([header, first, second.rpartition(",")[0] + ","]), load_schema(ACDC), MemoryStore()
+    )
+    assert [(entry["row"], entry["reason"]) for entry in manifest["refused"]] == [(2, "MASK_OF_ONE_PHASE")]
+    assert manifest["patients"] == 1
+
+
+def test_the_mask_at_es_is_kept_out_of_a_second_split_too(acdc):
+    folder, rows = acdc
+    header, first, second = rows.splitlines()
+    stolen = second.rpartition(",")[0] + "," + first.rpartition(",")[2]
+    with pytest.raises(InvalidInput) as caught:
+        ingest(folder, "\n".join([header, first, stolen]), load_schema(ACDC), MemoryStore())
+    assert caught.value.reason == "MASK_IN_TWO_SPLITS"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("ed: ED, es: ES, ", "frames of both"),
+        ("mask: ed_mask\n", "mask_labels name"),
+        (", offsets: 1", "do not fit shifted frames"),
+    ],
+)
+def test_a_schema_whose_phases_and_masks_do_not_go_together_is_refused(change, told):
+    with pytest.raises(InvalidInput, match=told):
+        load_schema(ACDC.replace(change, ""))

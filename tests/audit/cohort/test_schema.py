@@ -71,10 +71,11 @@ def test_what_a_row_of_a_cine_is_asked_for_follows_from_its_split():
 
 def test_the_examples_of_the_readme_are_schemas():
     readme = (Path(services.audit.__file__).parent / "README.md").read_text("utf-8")
-    plain, cine = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    plain, cine, apart = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
     assert load_schema(plain).mask_labels == ("background", "tumour")
     patient = "patient: p\nsplit: s\nattributes: [{name: sex, column: s}]\n"
     assert load_schema(patient + cine).cine.train.slices == 3
+    assert load_schema(patient + apart).cine.es_mask.column == "es_mask"
 
 
 def test_schema_that_names_no_labels_is_stored_as_before_there_were_any():
