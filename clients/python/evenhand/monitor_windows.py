@@ -152,7 +152,7 @@ class MonitorWindow:
     @property
     def model_versions(self) -> dict[str, int]:
         """Records by the version of the model that made them."""
-        return dict(self.proto.model_versions)
+        return dict(sorted(self.proto.model_versions.items()))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One per series."""

@@ -6,6 +6,9 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
+from datetime import time as time_of_day
+from typing import Any
 
 import pandas as pd
 from rich.console import Group
@@ -23,6 +26,7 @@ from evenhand.monitors import Monitor
 from evenhand.summary import rich_table
 
 LIVE_SERIES = 20  # of the live table; the others are counted
+MIDNIGHT = time_of_day()
 FEW_SERIES = 40  # of a plan that is printed whole
 
 
@@ -65,17 +69,37 @@ def print_windows(windows: MonitorWindows, *, series: bool, as_json: bool) -> No
     elif series:
         out.print(points_table(windows))
     else:
-        frame = windows.overview().drop(columns=["digest", "model_versions"])
-        for column in ("start_time", "end_time"):
-            frame[column] = frame[column].dt.strftime("%Y-%m-%d %H:%M")
-        frame["versions"] = [", ".join(window.model_versions) for window in windows]
-        out.print(rich_table(frame))
+        out.print(rich_table(pd.DataFrame([_brief(window) for window in windows])))
+
+
+def _brief(window: MonitorWindow) -> dict[str, Any]:
+    """A window for a terminal of eighty columns."""
+    proto = window.proto
+    return {
+        "window": f"{proto.index}" + (f", revision {proto.revision}" if proto.revision > 1 else ""),
+        "from": _time_words(window.start_time),
+        "to": _time_words(window.end_time),
+        "records": proto.records,
+        "patients": proto.patients,
+        "labelled": proto.labelled,
+        "late": proto.late_rows,
+        "version": ", ".join(window.model_versions),
+        "alarmed": sum(point.alarmed for point in proto.points),
+    }
+
+
+def _time_words(at: datetime | None) -> str:
+    """The day alone at midnight."""
+    if at is None:
+        return ""
+    return f"{at:%Y-%m-%d}" if at.time() == MIDNIGHT else f"{at:%Y-%m-%d %H:%M}"
 
 
 def points_table(windows: Sequence[MonitorWindow]) -> Table:
     """Windows with their series: the gap of each alone, and the change so far with its interval."""
     table = Table()
-    table.add_column("window", justify="right")
+    if len(windows) > 1:
+        table.add_column("window", justify="right")
     table.add_column("series")
     for column in ("cases", "gap", "change", "interval", "e"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -86,10 +110,9 @@ def points_table(windows: Sequence[MonitorWindow]) -> Table:
             state = Text("alarm", style="bold red") if row["alarmed"] else Text(row["state"])
             gap, change = _signed(row["gap"]), _signed(row["change"])
             interval = "" if row["low"] is None else f"{_signed(row['low'])} to {_signed(row['high'])}"
-            index = str(row["window"])
-            table.add_row(
-                index, escape(series), str(row["cases"]), gap, change, interval, f"{row['e_value']:.3g}", state
-            )
+            index = [str(row["window"])] if len(windows) > 1 else []
+            words = [escape(series), str(row["cases"]), gap, change, interval, f"{row['e_value']:.3g}"]
+            table.add_row(*index, *words, state)
     return table
 
 
@@ -198,6 +221,7 @@ def live_table(lookout: Lookout) -> Group:
     head = Text.assemble((shown, "bold"), f"  {monitor.state}, windows closed: {monitor.closed_windows}, ")
     head.append(f"alarms: {len(lookout.alarms)}", style="bold red" if lookout.alarms else "")
     head.append(f", predictions: {rows['predictions']}, labels: {rows['labels']}")
+    head.append(f"; last closed: window {lookout.windows[-1].index}" if lookout.windows else "")
     parts: list[Text | Table] = [head]
     if monitor.trouble:
         parts.append(Text(monitor.trouble, style="yellow"))
