@@ -1,7 +1,7 @@
 """The ledger's operations as google.longrunning.Operation messages.
 
 The collection of the operation's resource decides the metadata type: ``audits/…``, ``cohorts/…``, ``trainings/…``,
-``generations/…``, ``counterfactuals/…``, ``upscalings/…``.
+``generations/…``, ``counterfactuals/…``, ``upscalings/…``, ``monitors/…/windows/…``.
 Responses are stored as ``{"type": full message name, "value": JSON mapping}``, errors as ``ServiceError.to_dict()``.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from evenhand.audit.v1 import audit_pb2, audit_service_pb2
 from evenhand.cohort.v1 import cohort_pb2, cohort_service_pb2
 from evenhand.generation.v1 import counterfactual_pb2, generation_pb2, generation_service_pb2
+from evenhand.monitoring.v1 import drift_pb2, monitoring_service_pb2
 from evenhand.training.v1 import training_pb2, training_service_pb2
 from evenhand.upscaling.v1 import upscaling_pb2, upscaling_service_pb2
 from google.longrunning import operations_pb2
@@ -35,6 +36,7 @@ _RESPONSES: dict[str, type[Message]] = {
         audit_pb2.Audit,
         cohort_pb2.Cohort,
         counterfactual_pb2.Counterfactual,
+        drift_pb2.MonitorWindow,
         generation_pb2.Generation,
         training_pb2.Training,
         upscaling_pb2.Upscaling,
@@ -170,6 +172,14 @@ def _upscaling_metadata(operation: Operation) -> upscaling_service_pb2.CreateUps
     )
 
 
+def _window_metadata(operation: Operation) -> monitoring_service_pb2.RederiveWindowMetadata:
+    return monitoring_service_pb2.RederiveWindowMetadata(
+        stage="queued" if operation.state == "pending" else "deriving",
+        retries=operation.retries,
+        window=operation.resource,
+    )
+
+
 def _counted(operation: Operation, unit: str) -> tuple[int, int]:
     """(done, in all) of images, frames or tiles; where the worker has told nothing yet, the ledger's rows."""
     progress = operation.progress
@@ -195,6 +205,7 @@ _METADATA: dict[str, Callable[[Operation], Message]] = {
     "cohorts": _cohort_metadata,
     "counterfactuals": _counterfactual_metadata,
     "generations": _generation_metadata,
+    "monitors": _window_metadata,
     "trainings": _training_metadata,
     "upscalings": _upscaling_metadata,
 }

@@ -16,9 +16,9 @@ from services.hosting.requests import page_size
 
 FIRST_POLL_S, SLOWEST_POLL_S = 0.02, 0.15
 REPLY_MARGIN_S = 0.05  # a wait ends this long before its caller's deadline, so that the caller hears of it
-KINDS = ("audit", "cohort", "counterfactual", "generation", "training", "upscaling")
+KINDS = ("audit", "cohort", "counterfactual", "generation", "monitor-window", "training", "upscaling")
 
-_FILTER = re.compile(r'kind\s*=\s*"?([a-z]+)"?')
+_FILTER = re.compile(r'kind\s*=\s*"?([a-z-]+)"?')
 
 
 class Operations:

@@ -1,0 +1,214 @@
+"""Closing a window, or deriving it again, in a process of its own.
+
+Rows of a window are in memory only here, and this process ends when the window is closed: a worker's memory does not
+grow with the traffic. ``python -m services.monitoring.derive`` reads a :class:`DeriveTask` as JSON from its input and
+writes the closed window's summary, or the error, to its output. Killed anywhere it leaves at most an object that nobody
+names; the window is closed, with its points and alarms, in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from services.adapters.arrivals import ArrivalLog, WatchSpec, WindowRows
+from services.adapters.ledger import Ledger, open_ledger
+from services.adapters.object_store import ObjectStore, content_key, open_object_store
+from services.errors import Internal, NotFound, ServiceError, Unavailable, error_from_dict
+from services.maths.fairness.drift.series import Series
+from services.maths.fairness.drift.windows import WindowCells, window_cells
+from services.monitoring.alarms import alarm_body
+from services.monitoring.cells import read_sums, window_document
+from services.monitoring.resources import stamp, stamp_micros
+from services.monitoring.verdicts import findings
+from services.monitoring.watched import Watched
+
+MOST_READS = 5
+"""So often a window is read again because rows of it arrived meanwhile, before it is left for a while."""
+
+
+@dataclass(frozen=True)
+class DeriveTask:
+    """``again``: a closed window is derived from all that is recorded now; otherwise a closed one is left as it is."""
+
+    ledger_url: str
+    store_url: str
+    monitor: str
+    index: int
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Content:
+    """A window's sums, what its digest is taken over, and its summary but for the revision."""
+
+    document: bytes
+    sums: WindowCells
+    summary: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.document).hexdigest()
+
+
+def settle(ledger: Ledger, store: ObjectStore, task: DeriveTask) -> dict[str, Any]:
+    """Close the window, or derive it again; its summary. Closing twice, or at once by several, closes it once.
+
+    Raises NotFound MONITOR_NOT_FOUND, and Unavailable WINDOW_STILL_FILLING where rows of it keep arriving.
+    """
+    body = ledger.get_resource(task.monitor)
+    if body is None:
+        raise NotFound(f"there is no {task.monitor}", field="name", reason="MONITOR_NOT_FOUND")
+    log = ArrivalLog(ledger, store)
+    for _ in range(MOST_READS):
+        standing = ledger.get_window(task.monitor, task.index)
+        if standing is not None and not task.again:
+            return standing
+        rows = log.read_window(task.monitor, WatchSpec.of(body), task.index)
+        content = derive(body, task.index, rows)
+        if standing is not None and standing["digest"] == content.digest:
+            return standing
+        content.summary["revision"] = 1 if standing is None else standing["revision"] + 1
+        if _close(ledger, store, body, content, rows):
+            return content.summary
+    raise Unavailable(
+        f"records of window {task.index} of {task.monitor} keep arriving",
+        reason="WINDOW_STILL_FILLING",
+        retry_after_s=5,
+    )
+
+
+def derive(body: Mapping[str, Any], index: int, rows: WindowRows) -> Content:
+    """The content of a window: a pure function of the monitor and of the rows, in whatever order they came."""
+    watched = Watched.of(body["spec"])
+    sums = window_cells(
+        rows.scores,
+        rows.labels,
+        watched.groups(rows.codes),
+        rows.patients,
+        np.array(watched.thresholds),
+        label_names=watched.labels,
+    )
+    told = {
+        "start_time": stamp_micros(rows.start),
+        "end_time": stamp_micros(rows.end),
+        "records": rows.scores.shape[1],
+        "patients": len(np.unique(rows.patients)),
+        "labelled": int((rows.labels >= 0).any(axis=0).sum()),
+        "model_versions": dict(sorted(rows.versions.items())),
+    }
+    document = window_document(body["digest"], index, sums, **told)
+    summary = {
+        "name": f"{body['name']}/windows/{index}",
+        "index": index,
+        "digest": hashlib.sha256(document).hexdigest(),
+        **told,
+        "conflicts": rows.conflicts,
+        "label_delay_s": rows.label_delay_s,
+        "key": content_key(hashlib.sha256(document).hexdigest()),
+        "close_time": stamp(datetime.now(UTC)),
+    }
+    return Content(document, sums, summary)
+
+
+def _close(ledger: Ledger, store: ObjectStore, body: Mapping[str, Any], content: Content, rows: WindowRows) -> bool:
+    """False if somebody else closed it so, or if rows of it arrived since it was read."""
+    monitor, summary, index = body["name"], content.summary, content.summary["index"]
+    earlier = dict(zip(range(index), earlier_summaries(ledger, monitor), strict=False))
+    windows = [read_sums(store, earlier[place]["key"]) for place in range(index)]
+    watched = Watched.of(body["spec"])
+    found = findings(watched, [*windows, content.sums], _reference(store, body), _standing(ledger, monitor))
+    summaries = {**earlier, index: summary}
+    store.put(content.document, media_type="application/json")
+    return ledger.close_window(
+        monitor,
+        index,
+        revision=summary["revision"],
+        digest=content.digest,
+        summary=summary,
+        key=summary["key"],
+        points=found.points,
+        alarms=[alarm_body(monitor, one, summaries.__getitem__, summary["close_time"]) for one in found.raised],
+        through=rows.through,
+        between=(rows.start, rows.end + 1),  # the last record of a window of so many records is at its end
+    )
+
+
+def earlier_summaries(ledger: Ledger, monitor: str) -> Iterator[dict[str, Any]]:
+    """Of all closed windows, from the first."""
+    token = ""
+    while True:
+        page, token = ledger.list_windows(monitor, page_size=1000, page_token=token)
+        yield from page
+        if not token:
+            return
+
+
+def _standing(ledger: Ledger, monitor: str) -> set[Series]:
+    found: set[Series] = set()
+    token = ""
+    while True:
+        page, token = ledger.list_alarms(monitor, page_size=1000, page_token=token)
+        found |= {Series(**body["key"]) for body in page}
+        if not token:
+            return found
+
+
+def _reference(store: ObjectStore, body: Mapping[str, Any]) -> WindowCells | None:
+    stored = body.get("reference")
+    if not stored:
+        return None
+    return WindowCells.from_dict(json.loads(store.get(stored["key"], sha256=stored["sha256"])))
+
+
+class SubprocessDeriver:
+    """``settle`` in a child process that opens ledger and store by itself. Cancelling the call ends the child."""
+
+    async def __call__(self, task: DeriveTask) -> dict[str, Any]:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            output, _ = await child.communicate(json.dumps(asdict(task)).encode())
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        if child.returncode and child.returncode < 0:
+            # Killed, perhaps for memory; the same input may fit the next time.
+            raise Unavailable("the window's process was killed", field=task.monitor, reason="WINDOW_PROCESS_LOST")
+        if child.returncode != 0:
+            raise Internal(f"the window's process ended with status {child.returncode}", field=task.monitor)
+        answer = json.loads(output)
+        if "error" in answer:
+            raise error_from_dict(answer["error"])
+        summary: dict[str, Any] = answer["closed"]
+        return summary
+
+
+def main() -> None:
+    """The child's side. Standard output carries the one answer, so whatever a library prints goes to the log."""
+    answer_to = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    answer: dict[str, Any]
+    try:
+        # Addresses come by the input: a command line is seen by everyone on the machine.
+        task = DeriveTask(**json.loads(sys.stdin.buffer.read()))
+        answer = {"closed": settle(open_ledger(task.ledger_url), open_object_store(task.store_url), task)}
+    except ServiceError as error:
+        answer = {"error": error.to_dict()}
+    with answer_to:
+        answer_to.write(json.dumps(answer).encode())
+
+
+if __name__ == "__main__":
+    main()
