@@ -25,6 +25,7 @@ from services.gateway.resources.models import Models
 from services.gateway.resources.operations import Operations
 from services.gateway.resources.uploads import Uploads, uploads_in_use
 from services.gateway.settings import Settings
+from services.gateway.tap import Tap
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Edge:
     readiness: Readiness
     telemetry: Telemetry
     ledger_metrics: LedgerMetrics
+    tap: Tap
 
 
 def open_edge(
@@ -55,13 +57,15 @@ def open_edge(
     limits = Limits(settings.running_per_queue, settings.waiting_per_queue)
     admission = Admission(limits, per_caller=settings.requests_per_caller, special=SPECIAL_QUEUES)
     catalogue = Catalogue(backends, max_age_s=settings.catalogue_age_s)
-    arrivals = Arrivals(ledger, ArrivalLog(ledger, store), telemetry)
+    arrival_log = ArrivalLog(ledger, store)
+    arrivals = Arrivals(ledger, arrival_log, telemetry)
+    tap = Tap(ledger, arrival_log, telemetry)
     operations = Operations(ledger, longest_wait_s=settings.wait_timeout_s)
     return Edge(
         settings=settings,
         guard=Guard(keys, telemetry, timeout_s=settings.call_timeout_s),
         api=Api(backends, admission, Models(catalogue, Cards(ledger, store)), operations, arrivals),
-        protocol=OpenInference(catalogue, backends, admission, telemetry, max_elements=settings.max_elements),
+        protocol=OpenInference(catalogue, backends, admission, telemetry, tap, max_elements=settings.max_elements),
         artifacts=Artifacts(ledger, store),
         uploads=Uploads(
             settings.uploads,
@@ -74,4 +78,5 @@ def open_edge(
         readiness=Readiness(catalogue, ledger, store, admission, telemetry),
         telemetry=telemetry,
         ledger_metrics=LedgerMetrics(ledger),
+        tap=tap,
     )

@@ -17,6 +17,7 @@ from services.gateway.backends import Backends
 from services.gateway.calls import Call
 from services.gateway.catalogue import Catalogue, Served, TensorSpec
 from services.gateway.parameters import passed_on
+from services.gateway.tap import Tap
 
 SERVER_NAME = "evenhand"
 SERVER_VERSION = distribution_version("evenhand-platform")
@@ -63,6 +64,7 @@ class OpenInference:
         backends: Backends,
         admission: Admission,
         telemetry: Telemetry,
+        tap: Tap,
         *,
         max_elements: int,
     ) -> None:
@@ -70,6 +72,7 @@ class OpenInference:
         self._backends = backends
         self._admission = admission
         self._telemetry = telemetry
+        self._tap = tap
         self._max_elements = max_elements
 
     async def infer(self, call: Call, request: Request) -> Answer:
@@ -87,6 +90,7 @@ class OpenInference:
             raise
         finally:
             self._telemetry.inference(model=served.name, status=status)
+        self._tap.offer(served.name, served.version, served.entry, outputs[served.output.name], request.parameters)
         return Answer(served, outputs)
 
     def _arrays(self, served: Served, inputs: Sequence[GivenTensor]) -> dict[str, np.ndarray[Any, Any]]:

@@ -47,3 +47,4 @@ class Replica:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         await asyncio.gather(self._rpc.stop(self._edge.settings.drain_s), self._http.stop())
+        await asyncio.to_thread(self._edge.tap.close)

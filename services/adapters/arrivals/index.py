@@ -16,6 +16,7 @@ from .runs import Keys, SortedRuns, first_places
 
 ROW, TIME, KNOWN, POSITIVE = range(4)
 EVER = -(2**62)
+RECORDS = (np.uint64, np.int64, np.uint64, np.uint64)  # ROW, TIME, and of labels KNOWN and POSITIVE
 WAITING = (np.uint64, np.uint64, np.uint64)  # labels without a record: which are known, which are 1, rows that said so
 
 
@@ -48,8 +49,13 @@ class Index:
     closed: int = 0
     ends: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     lock: threading.Lock = field(default_factory=threading.Lock)
-    records: SortedRuns = field(default_factory=lambda: SortedRuns((np.uint64, np.int64, np.uint64, np.uint64)))
+    records: SortedRuns = field(default_factory=lambda: SortedRuns(RECORDS))
     waiting: SortedRuns = field(default_factory=lambda: SortedRuns(WAITING))
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.seen, self.loaded, self.floor, self.closed = 0, False, EVER, 0
+        self.records, self.waiting = SortedRuns(RECORDS), SortedRuns(WAITING)
 
     def __len__(self) -> int:
         return len(self.records) + len(self.waiting)

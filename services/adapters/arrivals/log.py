@@ -199,7 +199,10 @@ class ArrivalLog:
 
     def _catch_up(self, monitor: str, spec: WatchSpec, index: Index) -> None:
         """Take in what other processes appended, or at first what there is, the newest records first."""
-        found, closed = self._ledger.progress_of(monitor, index.seen)
+        found, newest, closed = self._ledger.progress_of(monitor, index.seen)
+        if newest < index.seen:  # another process deleted the monitor, and one of its name was made since
+            index.reset()
+            found, newest, closed = self._ledger.progress_of(monitor, 0)
         if not index.loaded:
             index.floor = _floor(found, index.most)
             index.loaded = True

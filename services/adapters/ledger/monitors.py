@@ -69,12 +69,13 @@ class MonitorLedger:
         with self._database.read() as db:
             return segments.last(db, monitor)
 
-    def progress_of(self, monitor: str, after: int) -> tuple[list[Segment], int]:
-        """(segments after number ``after``, number of closed windows) at one moment."""
+    def progress_of(self, monitor: str, after: int) -> tuple[list[Segment], int, int]:
+        """(segments after number ``after``, the newest's number, number of closed windows) at one moment."""
         with self._database.read() as db:
             # The count first: a window that is closed in between is then seen by ``append_segment``, not missed.
             closed = segments.closed_windows(db, monitor)
-            return segments.find(db, monitor, kind="", after=after, between=None), closed
+            newest = segments.last(db, monitor)
+            return segments.find(db, monitor, kind="", after=after, between=None), newest, closed
 
     def arrivals(self, monitor: str) -> dict[str, int]:
         """predictions, labels, duplicates, conflicts, unknown_labels, late_predictions, late_labels."""
