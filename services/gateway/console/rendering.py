@@ -60,7 +60,7 @@ class Renderer:
         )
         self._templates.filters |= {
             name: getattr(words, name)
-            for name in ("count", "number", "signed", "percent", "size", "duration", "when", "short")
+            for name in ("count", "number", "fixed", "signed", "percent", "size", "duration", "when", "short")
         }
         self._templates.globals |= {"navigation": NAVIGATION, "version": VERSION, "nothing": words.NOTHING}
 

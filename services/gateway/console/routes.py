@@ -24,9 +24,11 @@ from services.gateway.console.views import (
     cohorts,
     counterfactuals,
     models,
+    monitors,
     operations,
     start,
     trainings,
+    windows,
 )
 from services.gateway.edge import Edge
 
@@ -34,7 +36,7 @@ View = Callable[[Ask, Request], Awaitable[Mapping[str, Any]]]
 Handler = Callable[[Request, Call], Awaitable[Response]]
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
-ASSETS = ("console.css", "live.js", "player.js", "uPlot.iife.min.js", "uPlot.min.css")
+ASSETS = ("console.css", "drift.js", "live.js", "player.js", "uPlot.iife.min.js", "uPlot.min.css")
 PAGE_TIMEOUT_S = 30.0
 _FRAMED = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 _HEADINGS = {
@@ -68,6 +70,17 @@ def console_routes(console: Console) -> list[Route]:
         ("/audits/{id}", "audit", named("audits", audits.audit, verdicts)),
         ("/counterfactuals", "counterfactuals", listed(counterfactuals.counterfactuals)),
         ("/counterfactuals/{id}", "counterfactual", named("counterfactuals", counterfactuals.counterfactual)),
+        ("/monitors", "monitors", listed(monitors.monitors)),
+        (
+            "/monitors/{id}",
+            "monitor",
+            lambda ask, request: monitors.monitor(ask, _monitor(request), request.query_params),
+        ),
+        (
+            "/monitors/{id}/windows/{index}",
+            "window",
+            lambda ask, request: windows.window(ask, _monitor(request), request.path_params["index"]),
+        ),
         ("/operations", "operations", listed(operations.operations)),
         ("/operations/{id}", "operation", named("operations", operations.operation)),
         ("/operations/{id}/cancel", "cancel", named("operations", operations.operation)),
@@ -238,6 +251,10 @@ class Console:
         if new:
             door.keep_nonce(response, request, nonce)
         return response
+
+
+def _monitor(request: Request) -> str:
+    return f"monitors/{request.path_params['id']}"
 
 
 def _peer(request: Request) -> str:

@@ -40,6 +40,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e}".replace("-", "−")
 
 
+def fixed(value: float | None, places: int = 3) -> str:
+    """Values under each other, with as many places each."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{places}f}".replace("-", "−")
+
+
 def signed(value: float | None, places: int = 3) -> str:
     """Differences, with their sign."""
     if value is None or not math.isfinite(value):

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from evenhand.audit.v1 import audit_pb2
 from evenhand.generation.v1 import counterfactual_pb2, generation_pb2, generation_service_pb2
 from google.longrunning import operations_pb2
 
@@ -20,12 +21,15 @@ from services.gateway.backends import LocalBackends
 from services.hosting.calls import NETWORK_TASKS
 from services.hosting.envelope import Reply, seal, unseal
 from services.hosting.host import ModelHost
+from services.monitoring.monitors import Monitors
+from services.monitoring.windows import Windows
 from services.training.settings import Settings as TrainingSettings
 from services.training.trainings import Trainings
 from tests.audit import world as auditing
 from tests.audit.cohorts import put_cohort
 from tests.gateway.conftest import World
 from tests.generator import world as generating
+from tests.monitoring import world as monitoring
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> \u202e {{7*7}}"
 
@@ -73,11 +77,19 @@ class Stage(World):
         )  # fmt: skip
         cohorts = Calls(Cohorts(self.ledger, self.store, audited.settings), GetCohort="get", ListCohorts="list")
         audits.__dict__.update(cohorts.__dict__)
+        watched = monitoring.World(folder)
+        watch = Calls(
+            Monitors(self.ledger, self.store, watched.calls(), watched.settings),
+            GetMonitor="get", ListMonitors="list",
+        )  # fmt: skip
+        windows = Calls(Windows(self.ledger, self.store), GetWindow="get", ListWindows="list", ListAlarms="alarms")
+        watch.__dict__.update(windows.__dict__)
         training = Calls(Trainings(self.ledger, TrainingSettings(data_dir=folder)), blocking=True, ListTrainings="list")
         generated.ledger = lambda: self.ledger  # type: ignore[assignment, method-assign, return-value]
         generator = generated.generator("page")
         hosts = {"reconstruction": self.host, "classifiers": ModelHost(_registry(folder), NETWORK_TASKS)}
-        self.backends = LocalBackends(hosts, {"audit": audits, "generator": generator, "training": training})
+        apps = {"audit": audits, "generator": generator, "monitoring": watch, "training": training}
+        self.backends = LocalBackends(hosts, apps)
 
 
 def _registry(folder: Path) -> DirectoryRegistry:
@@ -88,8 +100,14 @@ async def furnish(folder: Path) -> dict[str, str]:
     """A finished audit, a counterfactual, a running and a failed audit, hostile names. Gives their names."""
     world = auditing.make_world(folder)
     ledger = world.ledger()
-    audited = await world.create()
-    await world.finish(audited, world.worker())
+    reads = [audit_pb2.Stage(classify="chest")]
+    dose = audit_pb2.Stage(degrade=audit_pb2.Degradation(operator="low-dose-xray", photons=3000))
+    pipelines = [
+        audit_pb2.Pipeline(name="original", stages=reads),
+        audit_pb2.Pipeline(name="unet", stages=[dose, audit_pb2.Stage(reconstruct="unet"), *reads]),
+    ]
+    audited = await world.create(pipelines=pipelines, attributes=["sex"])  # few figures, which take the longest
+    await world.finish(audited, world.worker(), limit_s=240)
     names = {"audit": audited.resource, "audit_operation": audited.name, "cohort": auditing.COHORT}
     names |= await _counterfactual(folder)
     rows = (auditing._record(index) for index in range(4))
@@ -98,6 +116,7 @@ async def furnish(folder: Path) -> dict[str, str]:
     body = ledger.get_resource("cohorts/hostile")
     assert body is not None
     ledger.put_resource("cohorts/hostile", "cohort", body | {"display_name": HOSTILE})
+    names |= await _monitor(folder)
     running = put_audit(ledger, HOSTILE, rows=200, rows_done=80)
     failed = put_audit(ledger, "failed", rows=10)
     lease = ledger.lease_chunk("worker", 60, ["rows"])
@@ -123,6 +142,22 @@ def put_audit(ledger: Ledger, display_name: str, *, rows: int, rows_done: int = 
         ledger.commit_chunk(lease, {})
         assert ledger.lease_chunk("worker", 3600, ["rows"]) is not None
     return name, operation.name
+
+
+async def _monitor(folder: Path) -> dict[str, str]:
+    """Ten days of traffic; from the fourth on the model, of another version, misses half of the women's findings."""
+    (folder / "imports").mkdir()
+    world = monitoring.World(folder)
+    origin = monitoring.midnight() - 10 * monitoring.DAY
+    made = await world.create(reference={"first_windows": 2})
+    world.record(made.name, origin, *(monitoring.Traffic(day) for day in range(4)))
+    changed = [monitoring.Traffic(day, miss=0.5, version="2") for day in range(4, 10)]
+    world.record(made.name, origin, *changed)
+    await world.until(lambda: world.ledger().closed_windows(made.name) == 10, world.worker(), limit_s=240)
+    world.record(made.name, origin, monitoring.Traffic(9, records=40, seed=1, version="2"))
+    alarms = await world.alarms(made.name)
+    assert alarms
+    return {"monitor": made.name, "window": alarms[0].window}
 
 
 async def _counterfactual(folder: Path) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Every page without a browser: what it shows, its headers, and what becomes of hostile names."""
 
+import html
+import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -24,11 +26,16 @@ PAGES = {
     "/{failed}": "It failed",
     "/counterfactuals": "White to Black",
     "/{counterfactual}": "SYNTHETIC",
+    "/monitors": "alarm",
+    "/{monitor}": "Changes of a gap that noise does not explain",
+    "/{monitor}?label=Fracture&metric=fpr&attribute=age": "Fracture, false positive rate, age",
+    "/{window}": "Each label in each group",
     "/operations": "Given out again",
     "/operations?kind=audit": "running",
     "/{running_operation}": "Cancel this operation",
     "/{running_operation}/cancel": "cannot be undone",
 }
+APART = {"td", "th", "dt", "dd", "li", "p", "br", "h1", "h2", "h3"}
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 
 
@@ -44,6 +51,7 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+        self.text += " " if tag in APART else ""
         if tag not in VOID:
             self.open.append(tag)
 
@@ -142,6 +150,44 @@ def test_a_report_is_shown_in_a_frame_that_runs_nothing(web, names):
     assert web.get(frame["src"], headers={"If-None-Match": etag}).status_code == 304
 
 
+def test_an_alarm_names_its_cell_and_leads_to_its_window(web, names):
+    monitor = names["monitor"]
+    told = web.get(f"/v1/{monitor}/alarms").json()["alarms"]
+    alarm = next(alarm for alarm in told if alarm["key"]["group"] == "Female")
+    for path in ("/", f"/{monitor}"):
+        reply = web.get(path)
+        page = " ".join(Outline(reply.text).text.split())
+        change = f"{alarm['change']:+.3f}".replace("-", "−")
+        assert f"Female (sex) Edema, true positive rate {change}" in page
+        assert f"since {alarm['sinceWindow']}" in page or f"window {alarm['sinceWindow']}" in page
+        assert alarm["patients"] in page and "error rate −0." in page
+        assert f'href="/{alarm["window"]}"' in reply.text
+    assert alarm["window"] == names["window"]
+
+
+def test_a_chart_is_there_in_words_and_numbers_too(web, names):
+    reply = web.get(f"/{names['monitor']}")
+    drawn = json.loads(html.unescape(re.search(r'id="drift-data">(.*?)</script>', reply.text)[1]))
+    assert [one["group"] for one in drawn] == ["Female", "Male"]
+    for one in drawn:
+        assert len(one["times"]) == len(one["change"]) == len(one["cases"]) == 10
+        assert one["change"][0] is None and one["low"][-1] < one["change"][-1] < one["high"][-1]
+        assert one["versions"] == [[4, "version 2"]] and len(one["alarms"]) == 1
+    page = " ".join(Outline(reply.text).text.split())
+    assert "Change of the gap after window 9: −0." in page and "Alarm at window" in page
+    table = re.search(r"Female</bdi>; the newest window first.*?</table>", reply.text, re.S)[0]
+    assert table.count("<tr>") == 11 and f"{drawn[0]['change'][-1]:+.3f}".replace("-", "−") in table
+
+
+def test_a_window_shows_its_cells_digest_and_what_came_later(web, names):
+    window = web.get(f"/v1/{names['monitor']}/windows/9").json()
+    page = " ".join(Outline(web.get(f"/{names['monitor']}/windows/9").text).text.split())
+    assert window["digest"] in page and f"Came after closing {window['lateRows']}" in page
+    assert window["lateRows"] == "80" and "revision 1" in page
+    cell = next(cell for cell in window["cells"] if (cell["label"], cell["group"]) == ("Edema", "Female"))
+    assert f"Edema sex: Female {cell['records']} {cell['patients']}" in page and f"{cell['values']['tpr']:.3f}" in page
+
+
 def test_every_frame_of_a_counterfactual_is_there_for_the_player(web, names):
     page = web.get(f"/{names['counterfactual']}")
     frames = re.findall(r"frame-\d{4}\.png", page.text)
@@ -162,6 +208,9 @@ def test_every_frame_of_a_counterfactual_is_there_for_the_player(web, names):
         ("/cohorts/nope", "COHORT_NOT_FOUND"),
         ("/models/nope", "MODEL_NOT_FOUND"),
         ("/counterfactuals/nope", "COUNTERFACTUAL_NOT_FOUND"),
+        ("/monitors/nope", "MONITOR_NOT_FOUND"),
+        ("/{monitor}/windows/77", "WINDOW_NOT_FOUND"),
+        ("/{monitor}/windows/x", "NAME_MALFORMED|WINDOW"),
         ("/operations/nope", "OPERATION_NOT_FOUND"),
         ("/audits/nope/files/report.html", "AUDIT_NOT_FOUND"),
         ("/{audit}/files/nope.html", "ARTIFACT_NOT_FOUND"),

@@ -13,7 +13,7 @@ from services.gateway.console.words import count, duration, number, short
 CANCELLED = 1  # google.rpc.Code
 
 _THINGS = ("rows", "images", "frames", "tiles", "epochs")
-_OWNERS = ("audit", "cohort", "training", "generation", "counterfactual", "upscaling")
+_OWNERS = ("audit", "cohort", "training", "generation", "counterfactual", "upscaling", "window")
 PAGED = ("audits", "cohorts", "counterfactuals", "monitors")
 """Collections whose resources have a page of their own."""
 
