@@ -24,6 +24,7 @@ SERVICES = (
     "evenhand.classification.v1.ClassificationService",
     "evenhand.cohort.v1.CohortService",
     "evenhand.generation.v1.GenerationService",
+    "evenhand.monitoring.v1.MonitoringService",
     "evenhand.reconstruction.v1.ReconstructionService",
     "evenhand.resources.v1.ArtifactService",
     "evenhand.resources.v1.ModelService",

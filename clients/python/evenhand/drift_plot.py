@@ -73,7 +73,7 @@ def drift_figure(
     blocks = -(-len(groups) // MOST_COLUMNS)
     columns = -(-len(groups) // blocks)
     figure = DriftFigure(figsize=(1.2 + max(2.9 * columns, 4.6), 1.5 + 4.6 * blocks), layout="constrained")
-    figure.suptitle(_title(monitor, which), fontsize=11, x=0.01, ha="left", color=INK)
+    figure.suptitle(_title(monitor, which, len(windows)), fontsize=11, x=0.01, ha="left", color=INK)
     found = [alarm for alarm in alarms if _is_of(alarm.proto, which)]
     marks = _version_marks(windows)
     outer = figure.add_gridspec(blocks, columns, hspace=0.08)
@@ -211,10 +211,10 @@ def _version_marks(windows: Sequence[MonitorWindow]) -> list[tuple[float, str]]:
     return marks
 
 
-def _title(monitor: MonitorState, which: tuple[str, str, str]) -> str:
+def _title(monitor: MonitorState, which: tuple[str, str, str], windows: int) -> str:
     label, attribute, metric = which
     name = monitor.proto.display_name or monitor.name
-    return f"{label}: {metric.upper().replace('_', ' ')} by {attribute}\n{name}, {monitor.closed_windows} windows"
+    return f"{label}: {metric.upper().replace('_', ' ')} by {attribute}\n{name}, windows: {windows}"
 
 
 def _latest(series: pd.DataFrame) -> str:
