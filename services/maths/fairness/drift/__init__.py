@@ -17,6 +17,8 @@ Signatures (L labels, N records, C cells, S series, T windows in order of time):
                  come back are taken for new ones, and false alarms rise (README.md)
     windows.WindowCells: label_names (L,), attributes ((attribute, groups), ...), thresholds (L,), arrays of sums;
                  .to_dict() / WindowCells.from_dict(plain); .cells -> ((attribute, group), ...) in row order
+    patients.count_patients(groups, patients, returning).returning  the same count for a window that is closed already:
+                 dataclasses.replace(window, returning=...)
     windows.merge(a, b) -> WindowCells              windows of disjoint patients
     series.Series(label, metric, attribute, group)  the key of a series; all four are str
     series.gap_series(windows, metrics=("tpr", "fpr")) -> GapSeries with .keys and (S, T) arrays gap, variance, value,

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from services.maths.fairness.drift.moments import BINS, FIELDS, LARGEST, QUANTITIES, Counts, sums_of_label
+from services.maths.fairness.drift.patients import count_patients
 from services.maths.fairness.groups import Codes, Grouping, require_names
 
 _LARGEST_SUM = 2**62
@@ -144,8 +145,8 @@ def window_cells(
 
     tables = {name: np.zeros(shape, dtype=np.int64) for name, shape in _shapes(names, attributes).items()}
     _spread(tables["records"], np.bincount(profile, minlength=len(codes)), spread)
-    seen = np.zeros(len(patients), dtype=bool) if returning is None else np.asarray(returning, dtype=bool)
-    _count_patients(tables, groups, order, starts, seen, offsets, cells)
+    people = count_patients(groups, patients, returning)
+    tables |= {"patients": people.patients, "returning": people.returning, "several": people.several}
     for place in range(len(scores)):
         moments = np.zeros((len(codes), len(QUANTITIES), len(FIELDS)), dtype=np.int64)
         histogram = np.zeros((len(codes), BINS), dtype=np.int64)
@@ -258,30 +259,3 @@ def _spread_largest(by_profile: Counts, spread: list[tuple[int, int, Codes]], ro
         np.maximum.at(target, offset + codes[known], by_profile[known][..., LARGEST])
         target[total] = by_profile[known][..., LARGEST].max(axis=0, initial=0)
     return target
-
-
-def _count_patients(  # noqa: PLR0917 - what window_cells has at hand
-    tables: dict[str, Counts],
-    groups: Sequence[Grouping],
-    order: NDArray[np.intp],
-    starts: Codes,
-    returning: NDArray[np.bool_],
-    offsets: Codes,
-    cells: int,
-) -> None:
-    """Fill patients, returning and several. A patient counts once in every group that holds a record of theirs."""
-    number = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    was_seen = np.zeros(len(starts) - 1, dtype=bool)
-    was_seen[number[returning[order]]] = True
-    for place, grouping in enumerate(groups):
-        count = max(len(grouping.groups), 1)
-        codes = grouping.codes[order]
-        known = codes >= 0
-        pairs = pd.unique(number[known] * count + codes[known])
-        own, rows = pairs // count, offsets[place] + pairs % count
-        tables["patients"] += np.bincount(rows, minlength=len(tables["patients"]))
-        tables["returning"] += np.bincount(rows[was_seen[own]], minlength=len(tables["patients"]))
-        in_groups = np.bincount(own, minlength=len(starts) - 1)
-        tables["patients"][cells + place] = (in_groups > 0).sum()
-        tables["returning"][cells + place] = ((in_groups > 0) & was_seen).sum()
-        tables["several"][place] = (in_groups > 1).sum()

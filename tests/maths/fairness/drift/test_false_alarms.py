@@ -36,7 +36,7 @@ WORLDS = {
     "label delay": lambda rng, s, t: stream(rng, s, t, cases=delayed(rng, s, t)),
     "prevalence drift": lambda rng, s, t: stream(rng, s, t, cases=growing(t), common=0.03),
     "clustered patients": clustered_stream,
-    "clustered, one record each side": lambda rng, s, t: clustered_stream(rng, s, t, correlation=0.9, visits=(20, 200)),
+    "clustered, few and alike": lambda rng, s, t: clustered_stream(rng, s, t, correlation=0.9, visits=(20, 200)),
     "patients come back": lambda rng, s, t: clustered_stream(rng, s, t, pools=(20 * t, 100 * t)),
     "patients come back alone": lambda rng, s, t: clustered_stream(
         rng, s, t, records=1.0, visits=(80, 400), pools=(40 * t, 200 * t)

@@ -1,5 +1,6 @@
 """Sums of a window: what they hold, and that neither order nor batches change them."""
 
+import dataclasses
 import json
 from collections import defaultdict
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.maths.canonical import digest
 from services.maths.fairness.drift.moments import BINS, QUANTITIES
+from services.maths.fairness.drift.patients import count_patients
 from services.maths.fairness.drift.windows import WindowCells, merge, window_cells
 from services.maths.fairness.groups import Grouping
 
@@ -143,6 +145,16 @@ def test_a_window_survives_json_exactly_and_holds_whole_numbers_only(rows):
     for name in ("records", "patients", "returning", "several", "labelled", "moments", "histogram"):
         assert getattr(back, name).dtype == np.int64
         assert getattr(back, name).shape == getattr(cells, name).shape
+
+
+def test_who_returns_can_be_said_of_a_window_that_is_closed_already():
+    rows = [(p, p % 2, p % 3 - 1, (1, 0), (0.7, 0.1)) for p in (1, 2, 2, 3, 4, 5, 5)]
+    patients, sex, age, *_ = zip(*rows, strict=True)
+    groups = [Grouping("sex", SEXES, np.array(sex)), Grouping("age", AGES, np.array(age))]
+    counted = count_patients(groups, np.array(patients), np.isin(patients, [2, 5]))
+    said = dataclasses.replace(window(rows), returning=counted.returning)
+    assert_equal(said, window(rows, returning={2, 5}))
+    assert said.returning[[0, 1, 5]].tolist() == [1, 1, 2]
 
 
 def test_a_record_without_label_counts_for_flags_and_scores_and_one_without_score_for_prevalence():
