@@ -12,22 +12,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.dashboard_queries import queries
 from tests.e2e.conftest import ROOT, MainJob, Platform
 from tests.servers.prometheus import Prometheus
 
 pytestmark = [pytest.mark.ray, pytest.mark.prometheus]
 
-DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
-
-
-def queries(dashboard: Path) -> list[tuple[str, str]]:
-    """(panel title, PromQL) with Grafana's own variables filled in as it would."""
-    found = []
-    for panel in json.loads(dashboard.read_text())["panels"]:
-        for target in panel["targets"]:
-            expression = target["expr"].replace("$__rate_interval", "10s")
-            found.append((panel["title"], re.sub(r"\$(cohort|pipeline|attribute|metric)\b", ".*", expression)))
-    return found
+DASHBOARDS = [
+    ROOT / "deploy/grafana/dashboards" / f"{name}.json" for name in ("audits", "fairness-overview", "serving")
+]
+# No monitor watches this platform, and where it has no GPU there is none to show: tests/deploy asks for these.
+ELSEWHERE = ("evenhand_monitor_", "ray_node_g")
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +85,10 @@ def test_every_panels_query_finds_numbers(
     for _ in range(3):
         platform.run("models", "infer", "chest-classifier", str(file), check=False)
     time.sleep(1.0)
-    for title, expression in queries(dashboard):
-        values = [float(series["value"][1]) for series in server.query(expression)]
-        assert values and any(map(math.isfinite, values)), f"{title}: {expression}"
+    asked = 0
+    for title, expression in queries(dashboard, server):
+        if not any(name in expression for name in ELSEWHERE):
+            values = [float(series["value"][1]) for series in server.query(expression)]
+            assert values and any(map(math.isfinite, values)), f"{title}: {expression}"
+            asked += 1
+    assert asked >= 7

@@ -17,13 +17,20 @@ from .processes import Daemon, free_ports, program
 
 
 class Prometheus:
-    """Scrapes ``targets`` (``host:port`` or ``host:port/path``) four times a second; ``url`` is its own address.
+    """Scrapes ``targets`` (``host:port`` or ``host:port/path``); ``url`` is its own address.
+
+    A scrape may take as long as the time between two, ``every``.
 
     The first target's job is "evenhand", as in deploy/prometheus. Alerts go to ``alertmanagers`` (``host:port``).
     """
 
     def __init__(
-        self, targets: Sequence[str], rule_files: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+        self,
+        targets: Sequence[str],
+        rule_files: Sequence[Path] = (),
+        alertmanagers: Sequence[str] = (),
+        *,
+        every: str = "250ms",
     ) -> None:
         server = program("prometheus")
         self._folder = Path(tempfile.mkdtemp(prefix="evenhand-prometheus-"))
@@ -38,7 +45,7 @@ class Prometheus:
                 }
             )
         config = {
-            "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"},
+            "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
             "scrape_configs": jobs,
             "rule_files": [str(path.absolute()) for path in rule_files],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
@@ -55,9 +62,10 @@ class Prometheus:
         self._daemon = Daemon(arguments, self._folder / "log")
         self._daemon.wait_until(self._ready)
 
-    def query(self, promql: str) -> list[dict[str, Any]]:
-        """The result of an instant query; ValueError with Prometheus' own words if the query is wrong."""
-        address = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': promql})}"
+    def query(self, promql: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The result of an instant query, now or ``at`` a Unix time; ValueError with Prometheus' own words if wrong."""
+        asked = {"query": promql} if at is None else {"query": promql, "time": str(at)}
+        address = f"{self.url}/api/v1/query?{urllib.parse.urlencode(asked)}"
         try:
             with urllib.request.urlopen(address, timeout=10) as reply:
                 result: list[dict[str, Any]] = json.load(reply)["data"]["result"]
