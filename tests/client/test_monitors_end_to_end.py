@@ -1,15 +1,19 @@
 """The client against a real gateway, a real monitoring room and a real worker: a fault goes in, its alarm comes out."""
 
 import asyncio
+import json
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from evenhand import MonitorSpec
 from evenhand.client import Client
+from evenhand.commands.console import ExitCode
 from evenhand.errors import Conflict, InvalidInput, NotFound
+from evenhand.monitor_spec import monitor_spec_proto
 
 from services.adapters.telemetry import PrometheusTelemetry
 from services.gateway.backends import LocalBackends
@@ -19,6 +23,7 @@ from services.gateway.settings import Settings
 from services.hosting.envelope import seal
 from tests.monitoring.world import DAY, LABELS, LEVELS, THRESHOLDS, Traffic, make_world, midnight
 
+SHIPPED = Path(__file__).resolve().parents[2] / "deploy/monitors/chest-classifier.yaml"
 ORIGIN = midnight() - 10 * DAY
 SPEC = MonitorSpec(
     labels=dict(zip(LABELS, THRESHOLDS, strict=True)),
@@ -205,3 +210,30 @@ def test_a_plan_and_a_deletion(client):
     with pytest.raises(NotFound) as caught:
         client.monitors.get(monitor.name)
     assert caught.value.reason == "MONITOR_NOT_FOUND"
+
+
+def test_the_shipped_monitor_is_one_that_the_platform_takes(client):
+    """But for its model, which is not served here."""
+    spec = monitor_spec_proto(SHIPPED)
+    spec.model = ""
+    plan = client.monitors.plan(spec, records_per_window=2000)
+    assert len(plan) == 4 * 2 * (2 + 4 + 4 + 8)
+    assert plan.to_pandas()["label"].unique().tolist() == [one.label for one in spec.labels]
+    assert client.monitors.create(spec).proto.spec.planned_windows == 104
+
+
+def test_the_command_line_says_the_same(watched, client, command_line, monkeypatch):
+    monkeypatch.setenv("EVENHAND_ADDRESS", client.connection.target.address)
+    monitor, _, _ = watched
+    code, out, _ = command_line("monitors", "watch", monitor.name, "--once", "--until-alarm")
+    assert code == ExitCode.ALARM
+    assert "Edema tpr, sex: Female" in out and "Ward 3" in out
+    code, out, _ = command_line("monitors", "windows", monitor.name, "--label", "Edema", "--attribute", "sex")
+    assert code == 0
+    assert out.count("Edema tpr, sex: Female") >= 8 and "Fracture" not in out
+    code, out, _ = command_line("monitors", "alarms", monitor.name, "--json")
+    assert json.loads(out)[-1]["key"]["label"] == "Edema"
+    for arguments in (("show",), ("plan",), ("window", "5"), ("windows",)):
+        code, out, err = command_line("monitors", arguments[0], monitor.name, *arguments[1:])
+        assert (code, err) == (0, "") or arguments == ("plan",)
+        assert out
