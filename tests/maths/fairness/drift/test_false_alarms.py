@@ -37,9 +37,9 @@ WORLDS = {
     "prevalence drift": lambda rng, s, t: stream(rng, s, t, cases=growing(t), common=0.03),
     "clustered patients": clustered_stream,
     "clustered, few and alike": lambda rng, s, t: clustered_stream(rng, s, t, correlation=0.9, visits=(20, 200)),
-    "patients come back": lambda rng, s, t: clustered_stream(rng, s, t, pools=(20 * t, 100 * t)),
+    "patients come back": lambda rng, s, t: clustered_stream(rng, s, t, pools=(10 * t, 50 * t)),
     "patients come back alone": lambda rng, s, t: clustered_stream(
-        rng, s, t, records=1.0, visits=(80, 400), pools=(40 * t, 200 * t)
+        rng, s, t, records=1.0, visits=(80, 400), pools=(20 * t, 100 * t)
     ),
 }
 
