@@ -80,14 +80,14 @@ _SERIES_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.lab
 def monitor_blocks(ledger: Ledger) -> list[Block]:
     """Blocks of all monitors, those first that are to be shown first: the monitors themselves, then their series."""
     bodies, _ = ledger.list_resources("monitor", page_size=MOST_MONITORS)
+    latest, arrived = ledger.all_latest(), ledger.all_arrivals()
     blocks: list[Block] = []
     series: list[tuple[tuple[Any, ...], Block]] = []
     for body in bodies:
         name = str(body["name"])
-        closed = ledger.closed_windows(name)
-        last = ledger.get_window(name, closed - 1) if closed else None
-        blocks.append(list(_monitor(body, closed, last or {}, ledger.arrivals(name))))
-        for point in ledger.latest_points(name):
+        window, points = latest.get(name, ({}, []))
+        blocks.append(list(_monitor(body, window, arrived.get(name, {}))))
+        for point in points:
             key = (label_value(name.removeprefix("monitors/")), *(label_value(point[part]) for part in SERIES[1:]))
             series.append(((not point["alarmed"], -point["e_value"], *key), list(_series(key, point))))
     series.sort(key=itemgetter(0))  # alarms first, then the most evidence; names decide between equals
@@ -144,12 +144,12 @@ def _series(key: tuple[str, ...], point: Mapping[str, Any]) -> Iterator[Sample]:
             yield name, key, float(values[name])
 
 
-def _monitor(
-    body: Mapping[str, Any], closed: int, last: Mapping[str, Any], arrivals: Mapping[str, int]
-) -> Iterator[Sample]:
+def _monitor(body: Mapping[str, Any], last: Mapping[str, Any], arrivals: Mapping[str, int]) -> Iterator[Sample]:
     spec = body.get("spec") or {}
     window = spec.get("window") or {}
     monitor = label_value(str(body["name"]).removeprefix("monitors/"))
+    closed = int(last["index"]) + 1 if last else 0
+    late = arrivals.get("late_predictions", 0) + arrivals.get("late_labels", 0)
     records = _number(last.get("records"))
     state = str(body.get("state", "")).removeprefix("STATE_").lower()
     values = {
@@ -158,10 +158,10 @@ def _monitor(
         "closed_windows": float(closed),
         "label_delay_seconds": _known(last.get("label_delay_s")),
         "label_wait_seconds": _duration(window.get("label_delay")),
-        "unknown_labels": float(arrivals["unknown_labels"]),
-        "late_rows": float(arrivals["late_predictions"] + arrivals["late_labels"]),
-        "conflicts": float(arrivals["conflicts"]),
-        "predictions": float(arrivals["predictions"]),
+        "unknown_labels": float(arrivals.get("unknown_labels", 0)),
+        "late_rows": float(late),
+        "conflicts": float(arrivals.get("conflicts", 0)),
+        "predictions": float(arrivals.get("predictions", 0)),
         "labelled_share": (_number(last.get("labelled")) or 0.0) / records if records else None,
         "alpha": _number(spec.get("alpha")),
         "trouble": float(bool(body.get("trouble"))),

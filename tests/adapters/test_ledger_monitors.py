@@ -201,3 +201,26 @@ def test_a_ledger_of_the_first_revision_is_brought_up_to_date(new_ledger_url: Ca
     assert ledger.append_segment(MONITOR, "predictions", rows=1) == 1
     assert ledger.get_resource("audits/a") == {"kept": True}
     ledger.close()
+
+
+def test_what_all_monitors_show_is_what_each_shows(ledger: Ledger) -> None:
+    for monitor, windows in (("monitors/a", 2), ("monitors/b", 1), ("monitors/c", 0)):
+        ledger.put_resource(monitor, "monitor", {"name": monitor})
+        for index in range(windows):
+            for revision in (1, 2):
+                ledger.close_window(
+                    monitor, index, revision=revision, digest="d", key="", alarms=[],
+                    summary={"index": index, "revision": revision, "of": monitor},
+                    points=[POINT | {"gap": index + revision / 10}, POINT | {"group": "Male"}],
+                )  # fmt: skip
+        if windows:
+            ledger.append_segment(monitor, "predictions", rows=5 * windows)
+            ledger.append_segment(monitor, "labels", rows=3, unknown=2)
+    latest = ledger.all_latest()
+    assert set(latest) == {"monitors/a", "monitors/b"}
+    for monitor, (summary, points) in latest.items():
+        assert summary == ledger.get_window(monitor, ledger.closed_windows(monitor) - 1)
+        assert summary["revision"] == 2
+        assert points == ledger.latest_points(monitor)
+        assert len(points) == 2
+    assert ledger.all_arrivals() == {monitor: ledger.arrivals(monitor) for monitor in ("monitors/a", "monitors/b")}

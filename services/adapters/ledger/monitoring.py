@@ -120,6 +120,27 @@ def latest_points(db: Connection, monitor: str) -> list[dict[str, Any]]:
     return find_points(db, monitor, range(last, last + 1), {}) if last >= 0 else []
 
 
+def all_latest(db: Connection) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """By monitor, of all that closed a window: the last one's summary and points."""
+    newest = (
+        select(windows.c.monitor, func.max(windows.c.window_index).label("window_index"))
+        .group_by(windows.c.monitor)
+        .subquery()
+    )
+
+    def of_newest(columns: Any) -> ColumnElement[bool]:
+        return and_(newest.c.monitor == columns.monitor, newest.c.window_index == columns.window_index)
+
+    found: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+    summaries = select(windows.c.monitor, windows.c.summary).join(newest, of_newest(windows.c))
+    for row in db.execute(summaries.order_by(windows.c.revision)):  # the newest revision comes last and stays
+        found[row.monitor] = (dict(row.summary), [])
+    columns = (points.c.monitor, points.c.label, points.c.metric, points.c.attribute, points.c.grp)
+    for point in db.execute(select(points).join(newest, of_newest(points.c)).order_by(*columns)).mappings():
+        found[point["monitor"]][1].append(_point(point))
+    return found
+
+
 def page_alarms(db: Connection, monitor: str, page_size: int, page_token: str) -> tuple[list[dict[str, Any]], str]:
     """Newest first; of all monitors for "-" or ""."""
     limit = page_limit(page_size)

@@ -82,6 +82,11 @@ class MonitorLedger:
         with self._database.read() as db:
             return segments.arrivals(db, monitor)
 
+    def all_arrivals(self) -> dict[str, dict[str, int]]:
+        """:meth:`arrivals` of every monitor at which something arrived, in one transaction."""
+        with self._database.read() as db:
+            return segments.all_arrivals(db)
+
     def late_rows(self, monitor: str) -> dict[int, int]:
         """Rows by closed window that its newest revision has not taken in."""
         with self._database.read() as db:
@@ -161,6 +166,11 @@ class MonitorLedger:
         """The points of the last closed window."""
         with self._database.read() as db:
             return monitoring.latest_points(db, monitor)
+
+    def all_latest(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """By monitor, of all that closed a window: the last one's summary and points, in one transaction."""
+        with self._database.read() as db:
+            return monitoring.all_latest(db)
 
     def list_alarms(
         self, monitor: str = "-", *, page_size: int = 0, page_token: str = ""

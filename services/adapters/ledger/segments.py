@@ -6,7 +6,7 @@ which they become visible: a reader that has seen number n has seen all before i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -64,18 +64,29 @@ def find(db: Connection, monitor: str, *, kind: str, after: int, between: tuple[
 
 def arrivals(db: Connection, monitor: str) -> dict[str, int]:
     """Sums over a monitor's segments, by the names of the API's Arrivals."""
-    query = (
-        select(
-            segments.c.kind,
-            func.sum(segments.c.rows).label("rows"),
-            func.sum(segments.c.duplicates).label("duplicates"),
-            func.sum(segments.c.late).label("late"),
-            func.sum(segments.c.unknown).label("unknown"),
-        )
-        .where(segments.c.monitor == monitor)
-        .group_by(segments.c.kind)
-    )
-    sums = {row.kind: row for row in db.execute(query)}
+    return _named_sums(list(db.execute(_SUMS.where(segments.c.monitor == monitor))))
+
+
+def all_arrivals(db: Connection) -> dict[str, dict[str, int]]:
+    """:func:`arrivals` of every monitor at which something arrived."""
+    of_monitor: dict[str, list[Any]] = {}
+    for row in db.execute(_SUMS):
+        of_monitor.setdefault(row.monitor, []).append(row)
+    return {monitor: _named_sums(rows) for monitor, rows in of_monitor.items()}
+
+
+_SUMS = select(
+    segments.c.monitor,
+    segments.c.kind,
+    func.sum(segments.c.rows).label("rows"),
+    func.sum(segments.c.duplicates).label("duplicates"),
+    func.sum(segments.c.late).label("late"),
+    func.sum(segments.c.unknown).label("unknown"),
+).group_by(segments.c.monitor, segments.c.kind)
+
+
+def _named_sums(rows: Iterable[Any]) -> dict[str, int]:
+    sums = {row.kind: row for row in rows}
 
     def total(column: str, *kinds: str) -> int:
         return sum(int(getattr(sums[kind], column)) for kind in kinds if kind in sums)
