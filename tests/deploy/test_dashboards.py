@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from ray.dashboard.modules.reporter.reporter_agent import GPU_TAG_KEYS, METRICS_GAUGES
 
 from services.gateway import metrics
@@ -89,6 +90,19 @@ def test_titles_are_given_once_and_every_panel_says_what_to_make_of_it() -> None
             place = one["gridPos"]
             assert place["x"] + place["w"] <= 24
     assert len(identifiers) == len(DASHBOARDS)
+
+
+def test_what_is_provisioned_is_where_compose_puts_it_and_what_the_panels_ask() -> None:
+    provisioned = GRAFANA / "provisioning"
+    (provider,) = yaml.safe_load((provisioned / "dashboards" / "evenhand.yaml").read_text())["providers"]
+    (source,) = yaml.safe_load((provisioned / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
+    mounts = dict(volume.split(":")[:2] for volume in services["grafana"]["volumes"])
+    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    assert source["url"].removeprefix("http://").split(":")[0] in services
+    for dashboard in DASHBOARDS:
+        panels = [panel for panel in json.loads(dashboard.read_text())["panels"] if panel["type"] != "row"]
+        assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
 
 
 def test_the_gpu_panels_ask_for_gauges_that_ray_has() -> None:
