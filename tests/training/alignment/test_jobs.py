@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import numpy as np
 import pytest
 import torch
 
 from services.adapters.diffusion_folder import load_latent_diffusion
 from services.adapters.weights import DirectoryRegistry
+from services.hosting.diffusion.host import DiffusionHost
 from services.hosting.diffusion.loading import scalings_of
+from services.hosting.diffusion.rows import Order
+from services.hosting.diffusion.settings import DiffusionSettings
 from services.training.alignment import work
 from services.training.folders import RunFolder, Stopped
 from services.training.steps import perform
@@ -44,6 +48,32 @@ async def test_it_leaves_a_version_of_the_base_that_says_what_it_was_aligned_to(
     assert scalings_of(record).prediction == "v"
     weights = load_latent_diffusion(ZOO / BASE / base.version).unet.state_dict()
     assert any(not torch.equal(tensor, weights[name]) for name, tensor in model.unet.state_dict().items())
+
+
+async def test_a_generator_that_runs_draws_with_the_version_that_it_left(room, asked, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / BASE).symlink_to(ZOO / BASE)
+    host = DiffusionHost(
+        DiffusionSettings(registries=(tmp_path / "base", room.settings.models), device="cpu"), ("text-to-image",)
+    )
+    before = await drawn(host, "1")
+    operation = room.create(**asked(epochs=1))
+    async with room.working():
+        finished = await room.state_within(operation.name, 240, "succeeded", "failed")
+    assert finished.state == "succeeded", finished.error
+    await host.meet(f"models/{BASE}@2")
+    assert [entry["version"] for entry in host.catalogue()] == ["1", "2"]
+    assert host.find(BASE).digest == room.get(finished.resource).versions[0].digest
+    np.testing.assert_array_equal(await drawn(host, "1"), before)
+    assert (await drawn(host, "2") != before).any()
+    host.close()
+
+
+async def drawn(host, version):
+    """One image of a version, from the same noise and the same words."""
+    record = host.find(BASE, version)
+    condition = await host.any_condition(record)
+    return await host.images(record, [Order(condition, host.plan(record, "dpmpp-2m", 2), seed=3)])
 
 
 async def test_cancelling_leaves_nothing(room, asked):
