@@ -26,10 +26,20 @@ def locate(hi: np.ndarray, lo: np.ndarray, keys: Keys) -> np.ndarray:
     return found
 
 
+def digest_order(hi: np.ndarray, lo: np.ndarray) -> np.ndarray:
+    """(N,) places in the order of digests, given by their halves; equal ones stay in the order in which they are."""
+    order = np.argsort(hi, kind="stable")
+    ordered = hi[order]
+    same = ordered[1:] == ordered[:-1]
+    if same.any() and (lo[order[1:][same]] != lo[order[:-1][same]]).any():  # one pair in 2^64
+        return np.lexsort((lo, hi))
+    return order
+
+
 def first_places(keys: Keys) -> np.ndarray:
     """(N,) place of the first row with the same key, its own for rows that are the first."""
     hi, lo = keys
-    order = np.lexsort((lo, hi))  # stable: of equal keys the first stays first
+    order = digest_order(hi, lo)
     starts = np.ones(len(order), bool)
     starts[1:] = (hi[order][1:] != hi[order][:-1]) | (lo[order][1:] != lo[order][:-1])
     first = np.empty(len(order), np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from services.adapters.ledger import Ledger, Segment
 from services.adapters.object_store import ObjectStore
 
 from .columns import Labels, Predictions, digest_keys
-from .runs import Keys, locate
+from .runs import Keys, digest_order, locate
 from .segments import StoredLabels, decode_labels, decode_predictions
 from .watch import WatchSpec
 
@@ -27,7 +27,8 @@ class WindowRows:
     model. conflicts: records that came twice with other values; what came first is taken. label_delay_s: median time
     from a prediction to its first label, -1 where there is none; the one thing here that depends on when rows came.
     start, end: µs since 1970; of a window of so many records the times of its first and last. through: number of the
-    last segment that was read.
+    last segment that was read. patient_keys: (K,) uint64 first halves of the patients' digests, by their numbers: who
+    is who in other windows.
     """
 
     scores: np.ndarray
@@ -40,6 +41,7 @@ class WindowRows:
     start: int
     end: int
     through: int
+    patient_keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def read_window(ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpe
         start=span.start,
         end=span.end,
         through=through,
+        patient_keys=predictions.patient_keys,
     )
 
 
@@ -111,6 +114,7 @@ class _Records:
     scores: np.ndarray
     codes: np.ndarray
     patients: np.ndarray
+    patient_keys: np.ndarray
     versions: dict[str, int]
     conflicts: int
 
@@ -146,36 +150,48 @@ def _count_span(store: ObjectStore, spec: WatchSpec, found: Sequence[Segment], i
 def _read_predictions(store: ObjectStore, spec: WatchSpec, span: _Span, found: Sequence[Segment]) -> _Records:
     most = sum(segment.rows for segment in found)
     scores, codes = np.empty((len(spec.labels), most), np.float32), np.empty((len(spec.attributes), most), np.int16)
-    records, patients = np.empty((most, 16), np.uint8), np.empty((most, 16), np.uint8)
-    time, rows, version = np.empty(most, np.int64), np.empty(most, np.uint64), np.empty(most, np.int32)
+    hi, lo, patient_hi, patient_lo, rows = (np.empty(most, np.uint64) for _ in range(5))
+    time, version = np.empty(most, np.int64), np.empty(most, np.int32)
     names: dict[str, int] = {}
     count = 0
     for segment in found:
         stored = decode_predictions(spec, _get(store, segment))
         batch: Predictions = stored.batch
-        inside = np.flatnonzero(span.holds(batch.time, digest_keys(batch.records)))
+        keys, patients = digest_keys(batch.records), digest_keys(batch.patients)
+        inside = np.flatnonzero(span.holds(batch.time, keys))
         at = slice(count, count + len(inside))
         scores[:, at], codes[:, at] = batch.scores[:, inside], batch.codes[:, inside]
-        records[at], patients[at] = batch.records[inside], batch.patients[inside]
+        hi[at], lo[at], patient_hi[at], patient_lo[at] = (half[inside] for half in (*keys, *patients))
         time[at], rows[at] = batch.time[inside], stored.rows[inside]
         version[at] = names.setdefault(batch.version, len(names))
         count += len(inside)
-    hi, lo = digest_keys(records[:count])
-    del records
-    order = np.lexsort((lo, hi))  # stable: of a record that is there twice the first comes first
-    hi, lo, rows = hi[order], lo[order], rows[order]
+    # From here on each large array goes as soon as it is used up: together they would double what a window needs.
+    hi, lo, rows, time, version = hi[:count], lo[:count], rows[:count], time[:count], version[:count]
+    order = digest_order(hi, lo)  # stable: of a record that is there twice the first comes first
+    hi = hi[order]
+    lo = lo[order]
     again = np.zeros(count, bool)
     again[1:] = (hi[1:] == hi[:-1]) & (lo[1:] == lo[:-1])
-    leader = np.maximum.accumulate(np.where(again, 0, np.arange(count)))
-    conflicts = len(np.unique(leader[again & (rows != rows[leader])]))
-    order = order[~again]
+    conflicts = 0
+    if again.any():
+        rows, leader = rows[order], np.maximum.accumulate(np.where(again, 0, np.arange(count)))
+        conflicts = len(np.unique(leader[again & (rows != rows[leader])]))
+        order, hi, lo = order[~again], hi[~again], lo[~again]
+    del rows, again
+    patient_hi = patient_hi[order]
+    patient_lo = patient_lo[order]
+    numbers = _numbered(patient_hi, patient_lo)
+    patient_keys = np.zeros(int(numbers.max(initial=-1)) + 1, np.uint64)
+    patient_keys[numbers] = patient_hi
+    del patient_hi, patient_lo
     counts = np.bincount(version[order], minlength=len(names))
     return _Records(
-        keys=(hi[~again], lo[~again]),
+        keys=(hi, lo),
         time=time[order],
         scores=_taken(scores, order),
         codes=_taken(codes, order),
-        patients=_numbered(patients[order]),
+        patients=numbers,
+        patient_keys=patient_keys,
         versions={name: int(counts[number]) for name, number in sorted(names.items()) if counts[number]},
         conflicts=conflicts,
     )
@@ -205,7 +221,7 @@ def _join(records: _Records, found: Iterator[StoredLabels], count: int) -> tuple
 def _rounds(batch: Labels) -> Iterator[Labels]:
     """The rows in parts in which no record is twice, in order."""
     hi, lo = digest_keys(batch.records)
-    order = np.lexsort((lo, hi))
+    order = digest_order(hi, lo)
     starts = np.ones(len(order), bool)
     starts[1:] = (hi[order][1:] != hi[order][:-1]) | (lo[order][1:] != lo[order][:-1])
     if starts.all():
@@ -226,12 +242,14 @@ def _taken(columns: np.ndarray, order: np.ndarray) -> np.ndarray:
     return flat[: len(columns) * width].reshape(len(columns), width)
 
 
-def _numbered(patients: np.ndarray) -> np.ndarray:
-    """(N,) int64 places of (N, 16) digests among those that occur."""
-    hi, lo = digest_keys(patients)
-    order = np.lexsort((lo, hi))
-    starts = np.zeros(len(order), np.int64)
-    starts[1:] = (hi[order][1:] != hi[order][:-1]) | (lo[order][1:] != lo[order][:-1])
+def _numbered(hi: np.ndarray, lo: np.ndarray) -> np.ndarray:
+    """(N,) int64 places of digests, given by their halves, among those that occur."""
+    order = digest_order(hi, lo)
+    hi = hi[order]
+    lo = lo[order]
+    starts = np.zeros(len(order), bool)
+    starts[1:] = (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1])
+    del hi, lo
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.cumsum(starts)
     return numbers
