@@ -64,7 +64,8 @@ def sentence(raised: Raised, since_time: str) -> str:
     return (
         f"{series.label}: the {_RATES.get(series.metric, series.metric)} of {series.attribute}={series.group} less "
         f"that of everyone else has moved by {raised.recent:+.3f} since window {raised.since} ({since_time[:10]}, "
-        f"{raised.patients} patients), by {raised.change:+.3f}{interval} over all windows{_what(moved, still)}"
+        f"{raised.patients} patients), by {raised.change:+.3f}{interval} "
+        f"{f'in window {raised.at}' if raised.arm == 'abrupt' else 'over all windows'}{_what(moved, still)}"
     )
 
 

@@ -23,8 +23,9 @@ NO_ARM_SPOKE = 2.0
 class Raised:
     """An alarm. ``at`` and ``since`` are indices of windows; ``moved`` are dicts of the Movement message's fields.
 
-    ``change`` with its interval is that of the gap over all windows, ``recent`` that since the change began, without an
-    interval since its beginning was chosen to be large.
+    ``change`` with its interval is that of the gap over all windows, or of the window ``at`` where that one was far off
+    by itself (arm "abrupt"); ``recent`` is that since the change began, without an interval since its beginning was
+    chosen to be large.
     """
 
     series: Series
@@ -102,8 +103,7 @@ def _number(value: float) -> float | None:
 
 def _raised(history: _History, found: Verdicts, gaps: GapSeries, place: int) -> Raised:
     since = int(found.since[place])
-    change = float(found.estimate[place, -1])
-    low, high = float(found.lower[place, -1]), float(found.upper[place, -1])
+    change, low, high = found.size(place)
     known = bool(np.isfinite([change, low, high]).all())
     return Raised(
         series=gaps.keys[place],

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from services.maths.fairness.cells import STATES, State
 from services.maths.fairness.drift.betting import betting
@@ -61,8 +62,7 @@ class Alarm:
         series: which.
         window: place of the window at which it was raised.
         since: number of windows before the change: the change is estimated to begin with window ``since``.
-        size, lower, upper: change of the running gap against the reference, at the last window, with the confidence
-            sequence of the persistent arm's share of α; NaN where only the betting arm could speak.
+        size, lower, upper: change of the gap against the reference, as ``Verdicts.size`` says it of the arm.
         recent: change over the windows from ``since`` on, without an interval: its beginning was chosen to be large.
         e_value: at the last window.
         arm: which of ARMS holds most of the e-value at ``window``.
@@ -109,6 +109,7 @@ class Verdicts:
         alarmed_at: (S,) first window with an alarm, -1 for none.
         since, recent, arm: (S,) as in ``Alarm``, of every series, alarmed or not; arm is a place in ARMS.
         patients: (S,).
+        critical: normal critical value of a single window at the abrupt arm's share of α, over all planned windows.
     """
 
     keys: tuple[Series, ...]
@@ -125,6 +126,20 @@ class Verdicts:
     recent: Floats
     arm: Places
     patients: Places
+    critical: float
+
+    def size(self, place: int) -> tuple[float, float, float]:
+        """Change of the gap of one series with its interval, by the arm that speaks of it.
+
+        Abrupt: of the window of the alarm alone, simultaneous over the planned windows. Else of the running gap at the
+        last window, with the confidence sequence of the persistent arm; NaN where only the betting arm could speak.
+        """
+        at = int(self.alarmed_at[place])
+        if at < 0 or ARMS[self.arm[place]] != "abrupt":
+            return float(self.estimate[place, -1]), float(self.lower[place, -1]), float(self.upper[place, -1])
+        change = float(self.gap[place, at] - self.reference.value[place])
+        half = self.critical * float(np.sqrt(self.gap_variance[place, at] + self.reference.variance[place]))
+        return change, change - half, change + half
 
     def alarms(self) -> tuple[Alarm, ...]:
         """All alarms, the earliest first, then the largest e-value."""
@@ -153,9 +168,7 @@ class Verdicts:
             self.keys[place],
             int(self.alarmed_at[place]),
             int(self.since[place]),
-            float(self.estimate[place, -1]),
-            float(self.lower[place, -1]),
-            float(self.upper[place, -1]),
+            *self.size(place),
             float(self.recent[place]),
             float(self.e_values[place, -1]),
             ARMS[self.arm[place]],
@@ -229,6 +242,7 @@ def verdicts(
         recent,
         at_alarm.argmax(axis=0),
         gaps.patients.sum(axis=1).astype(np.int64),
+        float(norm.isf(alpha * WEIGHTS[1] / (2 * horizon))),
     )
 
 

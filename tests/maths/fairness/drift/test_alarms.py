@@ -88,6 +88,18 @@ def test_rows_in_and_the_right_cell_alarms_with_its_size_and_its_beginning():
     assert mirrored.size == pytest.approx(-own.size)
 
 
+def test_one_bad_window_is_told_with_its_own_size_whose_interval_is_clear_of_zero():
+    rng = np.random.default_rng(8)
+    windows = [arriving(rng) for _ in range(6)] + [arriving(rng, lost=0.6)]
+    verdict = watch(windows, reference_of([arriving(rng) for _ in range(8)]), horizon=24)
+    own = verdict.verdict(Series("Edema", "tpr", "sex", "F")).alarm
+    assert (own.arm, own.window, own.since) == ("abrupt", 6, 6)
+    place = verdict.keys.index(own.series)
+    assert own.size == pytest.approx(verdict.gap[place, 6] - verdict.reference.value[place])
+    assert own.lower < own.size < own.upper < 0
+    assert verdict.upper[place, -1] > own.upper  # six windows without a change water the running gap down
+
+
 def test_later_windows_repeat_every_earlier_verdict_and_an_alarm_stays():
     rng = np.random.default_rng(4)
     windows = [arriving(rng, lost=0.3) for _ in range(5)] + [arriving(rng) for _ in range(12)]
