@@ -6,7 +6,8 @@ The object is the canonical JSON of what a window's digest is taken over, so its
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,37 @@ SHOWN = ("tpr", "fpr", "prevalence", "flag_rate", "mean_score")
 
 
 def window_document(monitor_digest: str, index: int, sums: WindowCells, **more: Any) -> bytes:
-    """What a window's digest is the sha256 of. ``more``: its start, end, records, patients and versions."""
-    return canonical_json({"monitor": monitor_digest, "index": index, "sums": sums.to_dict(), **more})
+    """What a window's digest is the sha256 of. ``more``: its start, end, records, patients and versions.
+
+    Who of its patients had been seen before is left out, for it depends on other windows.
+    """
+    alone = replace(sums, returning=np.zeros_like(sums.returning))
+    return canonical_json({"monitor": monitor_digest, "index": index, "sums": alone.to_dict(), **more})
 
 
-def read_sums(store: ObjectStore, key: str) -> WindowCells:
-    """The sums in a stored window document."""
-    return WindowCells.from_dict(json.loads(store.get(key))["sums"])
+def read_sums(store: ObjectStore, summary: Mapping[str, Any]) -> WindowCells:
+    """The sums of a closed window, with the patients who had been seen before."""
+    sums = WindowCells.from_dict(json.loads(store.get(summary["key"]))["sums"])
+    return replace(sums, returning=np.array(summary["returning"], np.int64))
+
+
+def put_patients(store: ObjectStore, monitor: str, keys: np.ndarray) -> str:
+    """Keep who was in a window, as (K,) ascending uint64, for later windows; the object's key.
+
+    The monitor's name is in it, so that no other monitor shares the object.
+    """
+    return store.put(f"{monitor}\n".encode() + keys.astype("<u8").tobytes()).key
+
+
+def seen_before(store: ObjectStore, keys: np.ndarray, earlier: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    """(K,) bool: which of the ascending keys of patients were in windows with these summaries."""
+    seen = np.zeros(len(keys), bool)
+    for summary in earlier:
+        known = np.frombuffer(store.get(summary["patients_key"]).partition(b"\n")[2], "<u8")
+        if len(known):
+            places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            seen |= known[places] == keys
+    return seen
 
 
 def window_cell_rows(sums: WindowCells) -> Iterator[dict[str, Any]]:

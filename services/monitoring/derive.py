@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,8 +27,8 @@ from services.errors import Internal, NotFound, ServiceError, Unavailable, error
 from services.maths.fairness.drift.series import Series
 from services.maths.fairness.drift.windows import WindowCells, window_cells
 from services.monitoring.alarms import alarm_body
-from services.monitoring.cells import read_sums, window_document
-from services.monitoring.resources import stamp, stamp_micros
+from services.monitoring.cells import put_patients, read_sums, seen_before, window_document
+from services.monitoring.resources import closed_windows, stamp, stamp_micros
 from services.monitoring.verdicts import findings
 from services.monitoring.watched import Watched
 
@@ -49,8 +49,9 @@ class DeriveTask:
 
 @dataclass(frozen=True)
 class Content:
-    """A window's sums, what its digest is taken over, and its summary but for the revision."""
+    """A window's rows and sums, what its digest is taken over, and its summary but for the revision."""
 
+    rows: WindowRows
     document: bytes
     sums: WindowCells
     summary: dict[str, Any]
@@ -74,11 +75,12 @@ def settle(ledger: Ledger, store: ObjectStore, task: DeriveTask) -> dict[str, An
         if standing is not None and not task.again:
             return standing
         rows = log.read_window(task.monitor, WatchSpec.of(body), task.index)
-        content = derive(body, task.index, rows)
+        earlier = [one for one in closed_windows(ledger, task.monitor) if one["index"] < task.index]
+        content = derive(body, task.index, rows, seen_before(store, rows.patient_keys, earlier))
         if standing is not None and standing["digest"] == content.digest:
             return standing
         content.summary["revision"] = 1 if standing is None else standing["revision"] + 1
-        if _close(ledger, store, body, content, rows):
+        if _close(ledger, store, body, content, earlier):
             return content.summary
     raise Unavailable(
         f"records of window {task.index} of {task.monitor} keep arriving",
@@ -87,8 +89,11 @@ def settle(ledger: Ledger, store: ObjectStore, task: DeriveTask) -> dict[str, An
     )
 
 
-def derive(body: Mapping[str, Any], index: int, rows: WindowRows) -> Content:
-    """The content of a window: a pure function of the monitor and of the rows, in whatever order they came."""
+def derive(body: Mapping[str, Any], index: int, rows: WindowRows, seen: np.ndarray) -> Content:
+    """The content of a window: a pure function of the monitor and of the rows, in whatever order they came.
+
+    ``seen`` (K,) says which patients were in an earlier window. It is no part of the digest.
+    """
     watched = Watched.of(body["spec"])
     sums = window_cells(
         rows.scores,
@@ -97,6 +102,7 @@ def derive(body: Mapping[str, Any], index: int, rows: WindowRows) -> Content:
         rows.patients,
         np.array(watched.thresholds),
         label_names=watched.labels,
+        returning=seen[rows.patients],
     )
     told = {
         "start_time": stamp_micros(rows.start),
@@ -114,24 +120,31 @@ def derive(body: Mapping[str, Any], index: int, rows: WindowRows) -> Content:
         **told,
         "conflicts": rows.conflicts,
         "label_delay_s": rows.label_delay_s,
+        "returning": sums.returning.tolist(),
         "key": content_key(hashlib.sha256(document).hexdigest()),
         "close_time": stamp(datetime.now(UTC)),
     }
-    return Content(document, sums, summary)
+    return Content(rows, document, sums, summary)
 
 
-def _close(ledger: Ledger, store: ObjectStore, body: Mapping[str, Any], content: Content, rows: WindowRows) -> bool:
+def _close(
+    ledger: Ledger,
+    store: ObjectStore,
+    body: Mapping[str, Any],
+    content: Content,
+    earlier: Sequence[dict[str, Any]],
+) -> bool:
     """False if somebody else closed it so, or if rows of it arrived since it was read."""
-    monitor, summary, index = body["name"], content.summary, content.summary["index"]
-    earlier = dict(zip(range(index), earlier_summaries(ledger, monitor), strict=False))
-    windows = [read_sums(store, earlier[place]["key"]) for place in range(index)]
+    rows, monitor, summary = content.rows, body["name"], content.summary
+    windows = [read_sums(store, one) for one in earlier]
     watched = Watched.of(body["spec"])
     found = findings(watched, [*windows, content.sums], _reference(store, body), _standing(ledger, monitor))
-    summaries = {**earlier, index: summary}
+    summaries = [*earlier, summary]
+    summary["patients_key"] = put_patients(store, monitor, rows.patient_keys)
     store.put(content.document, media_type="application/json")
     return ledger.close_window(
         monitor,
-        index,
+        summary["index"],
         revision=summary["revision"],
         digest=content.digest,
         summary=summary,
@@ -141,16 +154,6 @@ def _close(ledger: Ledger, store: ObjectStore, body: Mapping[str, Any], content:
         through=rows.through,
         between=(rows.start, rows.end + 1),  # the last record of a window of so many records is at its end
     )
-
-
-def earlier_summaries(ledger: Ledger, monitor: str) -> Iterator[dict[str, Any]]:
-    """Of all closed windows, from the first."""
-    token = ""
-    while True:
-        page, token = ledger.list_windows(monitor, page_size=1000, page_token=token)
-        yield from page
-        if not token:
-            return
 
 
 def _standing(ledger: Ledger, monitor: str) -> set[Series]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.adapters.ledger import Ledger
 from services.maths.fairness.drift.windows import WindowCells
 from services.monitoring.cells import window_cell_rows
 
@@ -79,6 +80,16 @@ def alarm_message(body: Mapping[str, Any]) -> drift_pb2.Alarm:
 def plain(message: Message) -> dict[str, Any]:
     """A message as the ledger keeps it: the JSON mapping with the protos' field names."""
     return MessageToDict(message, preserving_proto_field_name=True)
+
+
+def closed_windows(ledger: Ledger, monitor: str) -> Iterator[dict[str, Any]]:
+    """Summaries of a monitor's closed windows, from the first."""
+    token = ""
+    while True:
+        page, token = ledger.list_windows(monitor, page_size=1000, page_token=token)
+        yield from page
+        if not token:
+            return
 
 
 def state_of(closed: int, alarms: int, planned: int) -> str:

@@ -37,7 +37,7 @@ class Windows:
         return window_message(
             summary,
             self._ledger.points(monitor, windows=range(index, index + 1)),
-            read_sums(self._store, summary["key"]),
+            read_sums(self._store, summary),
             late_rows=self._ledger.late_rows(monitor).get(index, 0),
         )
 

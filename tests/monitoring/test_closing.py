@@ -15,6 +15,7 @@ from services.adapters.arrivals import ArrivalLog, WatchSpec
 from services.adapters.ledger import Ledger
 from services.errors import Unavailable
 from services.monitoring import derive
+from services.monitoring.cells import read_sums
 from services.monitoring.closing import next_closing
 from services.monitoring.derive import DeriveTask, settle
 from tests.monitoring.world import DAY, Fleet, Traffic, World, midnight, predictions, stamp, truths
@@ -190,6 +191,22 @@ async def test_rows_that_arrive_while_a_window_is_read_are_in_it(
     world.close(made.name, 1)
     assert len(reads) == 2
     assert world.digests(made.name) == timely[:1]
+
+
+async def test_who_comes_back_is_known_to_later_windows_and_no_part_of_a_digest(world: World) -> None:
+    days = [Traffic(day, records=300, same_people=day != 1) for day in range(3)]
+    made, alone = await world.create(**SPEC), await world.create(**SPEC)
+    world.record(made.name, ORIGIN, *days)
+    world.close(made.name, 3)
+    world.record(alone.name, ORIGIN, days[2])
+    world.close(alone.name, 3)
+    summaries, _ = world.ledger().list_windows(made.name)
+    cells = [read_sums(world.store(), summary) for summary in summaries]
+    assert cells[0].returning.sum() == cells[1].returning.sum() == 0
+    assert cells[2].returning.tolist() == cells[2].patients.tolist()
+    assert cells[2].patients.sum() > 0
+    assert world.digests(made.name)[2] == world.digests(alone.name)[2]
+    assert world.ledger().latest_points(made.name) != world.ledger().latest_points(alone.name)
 
 
 async def test_several_at_once_close_a_window_once(world: World) -> None:

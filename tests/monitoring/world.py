@@ -59,7 +59,8 @@ def midnight() -> datetime:
 class Traffic:
     """N records of a window of a day: two a patient, ``miss`` of whose positives are not flagged in women.
 
-    ``prevalence`` is that of Edema in women; in everyone else and of Fracture it is 0.3.
+    ``prevalence`` is that of Edema in women; in everyone else and of Fracture it is 0.3. With ``same_people`` the
+    patients are those of every other such day.
     """
 
     day: int
@@ -68,6 +69,7 @@ class Traffic:
     prevalence: float = 0.3
     version: str = "1"
     seed: int = 0
+    same_people: bool = False
 
     @property
     def draw(self) -> np.random.Generator:
@@ -76,11 +78,13 @@ class Traffic:
     def frame(self) -> pd.DataFrame:
         """Columns of a table of predictions, and of labels under "truth.{label}"."""
         draw, count = self.draw, self.records
-        patients = draw.integers(0, 2, (2, (count + 1) // 2)).repeat(2, axis=1)[:, :count]
+        who = "p" if self.same_people else f"p{self.day}-{self.seed}"
+        people = np.random.default_rng(7) if self.same_people else draw
+        patients = people.integers(0, 2, (2, (count + 1) // 2)).repeat(2, axis=1)[:, :count]
         women = patients[0] == 0
         rows: dict[str, Any] = {
             "record_id": [f"d{self.day}-{self.seed}-{i}" for i in range(count)],
-            "patient_id": [f"p{self.day}-{self.seed}-{i // 2}" for i in range(count)],
+            "patient_id": [f"{who}-{i // 2}" for i in range(count)],
             "offset_s": np.sort(draw.uniform(0, 86_399, count)),
             "sex": np.array(LEVELS["sex"])[patients[0]],
             "age": np.array(LEVELS["age"])[patients[1]],
