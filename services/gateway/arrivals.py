@@ -89,7 +89,15 @@ class Arrivals:
         return known
 
     async def _in_thread(self, work: Callable[[Any], T], request: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, request)
+        """Holds the caller's place in the queue until the work is done, even if the caller has left."""
+        working = self._pool.submit(work, request)
+        done = asyncio.wrap_future(working)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not working.cancel():
+                await asyncio.wait([done])
+            raise
 
 
 def predictions_of(request: pb.RecordPredictionsRequest, spec: WatchSpec, now: datetime) -> Predictions:

@@ -1,5 +1,6 @@
 """RecordPredictions and RecordLabels over both transports, answered by the gateway itself."""
 
+import threading
 import time
 
 import grpc
@@ -238,3 +239,25 @@ def test_a_store_that_is_away_acknowledges_nothing(make_world, monkeypatch):
         assert refusal(stub.RecordPredictions, predictions("monitors/m"))[:2] == ("UNAVAILABLE", "STORE_UNAVAILABLE")
         monkeypatch.undo()
         assert stub.RecordPredictions(predictions("monitors/m")).recorded == 4
+
+
+def test_a_caller_who_leaves_keeps_its_place_until_its_rows_are_kept(make_world, monkeypatch):
+    world = make_world()
+    world.ledger.put_resource("monitors/m", "monitor", BODY)
+    go_on, put = threading.Event(), world.store.put
+
+    def slow(*given, **named):
+        go_on.wait(20)
+        return put(*given, **named)
+
+    monkeypatch.setattr(world.store, "put", slow)
+    with grpc.insecure_channel(world.grpc) as channel:
+        stub = monitoring_service_pb2_grpc.MonitoringServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.RecordPredictions(predictions("monitors/m"), timeout=0.5)
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        time.sleep(0.2)
+        assert world.edge.api._admission.depths()["arrivals"] == (1, 0)
+        go_on.set()
+        assert stub.RecordPredictions(predictions("monitors/m")) == pb.RecordPredictionsResponse(duplicates=4)
+        assert world.edge.api._admission.depths()["arrivals"] == (0, 0)
