@@ -18,7 +18,8 @@ from services.monitoring import derive
 from services.monitoring.cells import read_sums
 from services.monitoring.closing import next_closing
 from services.monitoring.derive import DeriveTask, settle
-from tests.monitoring.world import DAY, Fleet, Traffic, World, midnight, predictions, stamp, truths
+from tests.monitoring.traffic import DAY, Traffic, predictions, truths
+from tests.monitoring.world import Fleet, World, midnight, stamp
 
 DAYS = 4
 ORIGIN = midnight() - DAYS * DAY

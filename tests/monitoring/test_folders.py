@@ -16,7 +16,8 @@ from evenhand.monitoring.v1 import monitoring_service_pb2
 from services.adapters.arrivals import ArrivalLog
 from services.monitoring.folders import Folders
 from services.monitoring.settings import Settings
-from tests.monitoring.world import DAY, Traffic, World, midnight, stamp, times
+from tests.monitoring.traffic import DAY, Traffic, times
+from tests.monitoring.world import World, midnight, stamp
 
 ORIGIN = midnight() - 3 * DAY
 SPEC: dict[str, Any] = {"window": {"length": "86400s", "origin": stamp(ORIGIN)}}

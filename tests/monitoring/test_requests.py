@@ -11,7 +11,8 @@ import pytest
 from evenhand.monitoring.v1 import monitor_pb2, monitoring_service_pb2
 
 from services.errors import Conflict, NotFound, ServiceError
-from tests.monitoring.world import LABELS, LEVELS, THRESHOLDS, Traffic, World, midnight, monitor_spec, stamp
+from tests.monitoring.traffic import LABELS, LEVELS, THRESHOLDS, Traffic
+from tests.monitoring.world import World, midnight, monitor_spec, stamp
 
 AGES = {"attribute": "age", "levels": ["young", "old"]}
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -7,7 +7,8 @@ from datetime import datetime
 import pytest
 from evenhand.monitoring.v1 import monitor_pb2
 
-from tests.monitoring.world import DAY, Traffic, World, midnight, stamp
+from tests.monitoring.traffic import DAY, Traffic
+from tests.monitoring.world import World, midnight, stamp
 
 ORIGIN = midnight() - 10 * DAY
 WINDOWS = 10
