@@ -126,6 +126,7 @@ class Audits:
             KIND,
             page_size=page_size(request.page_size),
             page_token=request.page_token,
+            leave_out=("gauges",),
             **({"cohort": resource_name(request.cohort, "cohorts", "cohort")} if request.cohort else {}),
         )
         audits = [audit_message(body, self._operation(body)) for body in bodies]

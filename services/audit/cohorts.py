@@ -84,13 +84,14 @@ class Cohorts:
         return cohort_message(body).SerializeToString()
 
     async def list(self, data: bytes) -> bytes:
-        """ListCohortsRequest → ListCohortsResponse, newest first."""
+        """ListCohortsRequest → ListCohortsResponse, newest first, without refused rows: there may be 1,000 in each."""
         request = parsed(cohort_service_pb2.ListCohortsRequest, data)
         bodies, token = await asyncio.to_thread(
             self._ledger.list_resources,
             KIND,
             page_size=page_size(request.page_size),
             page_token=request.page_token,
+            leave_out=("refused",),
         )
         return cohort_service_pb2.ListCohortsResponse(
             cohorts=[cohort_message(body) for body in bodies], next_page_token=token

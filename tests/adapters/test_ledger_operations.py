@@ -254,3 +254,15 @@ def test_an_operation_reads_as_done_in_its_final_states_only(ledger: Ledger) -> 
     operation = create(ledger)
     states = {state: replace(operation, state=state).done for state in ("pending", "running", "succeeded", "failed")}
     assert states == {"pending": False, "running": False, "succeeded": True, "failed": True}
+
+
+def test_a_list_can_leave_large_keys_out(ledger: Ledger) -> None:
+    body = {"name": "audits/a", "state": "done", "gauges": {"cells": [0.1, 1e-300, 2**53 + 1]}, "digits": [0.1, 1e-7]}
+    ledger.put_resource("audits/a", "audit", body)
+    ledger.put_resource("audits/b", "audit", {"name": "audits/b", "state": "open"})
+    listed, token = ledger.list_resources("audit", leave_out=("gauges", "nothing"))
+    assert listed == [{"name": "audits/b", "state": "open"}, {key: body[key] for key in ("name", "state", "digits")}]
+    assert not token
+    narrowed, _ = ledger.list_resources("audit", leave_out=("gauges",), state="done")
+    assert [found["name"] for found in narrowed] == ["audits/a"] and "gauges" not in narrowed[0]
+    assert ledger.get_resource("audits/a") == body

@@ -184,11 +184,20 @@ class Ledger(MonitorLedger):
             return resources.get(db, name)
 
     def list_resources(
-        self, kind: str, *, page_size: int = 0, page_token: str = "", **equals: str
+        self,
+        kind: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        leave_out: Collection[str] = (),
+        **equals: str,
     ) -> tuple[list[dict[str, Any]], str]:
-        """Bodies of one kind, newest first, whose top-level strings equal ``equals``. As :meth:`list_operations`."""
+        """Bodies of one kind, newest first, whose top-level strings equal ``equals``. As :meth:`list_operations`.
+
+        ``leave_out`` names top-level keys that the caller does not need: those that are large make a list slow.
+        """
         with self._database.read() as db:
-            return resources.page(db, kind, page_size, page_token, equals)
+            return resources.page(db, kind, page_size, page_token, equals, leave_out=leave_out)
 
     def delete_resource(self, name: str) -> None:
         """Raises :class:`NotFound` ``RESOURCE_NOT_FOUND``."""

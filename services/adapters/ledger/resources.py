@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.errors import NotFound
@@ -61,13 +61,22 @@ def get(db: Connection, name: str) -> dict[str, Any] | None:
 
 
 def page(
-    db: Connection, kind: str, page_size: int, page_token: str, equals: Mapping[str, str]
+    db: Connection,
+    kind: str,
+    page_size: int,
+    page_token: str,
+    equals: Mapping[str, str],
+    *,
+    leave_out: Collection[str] = (),
 ) -> tuple[list[dict[str, Any]], str]:
-    """Newest first; ``equals`` filters on top-level keys of the body that hold strings."""
+    """Newest first; ``equals`` filters on top-level keys of the body that hold strings, ``leave_out`` drops some."""
     limit = page_limit(page_size)
     query = {"list": "resources", "kind": kind, "equals": dict(equals)}
     after = read_token(query, page_token)
-    statement = select(resources).where(resources.c.kind == kind).order_by(resources.c.seq.desc()).limit(limit + 1)
+    body = _without(db, leave_out).label("body")
+    statement = (
+        select(resources.c.seq, body).where(resources.c.kind == kind).order_by(resources.c.seq.desc()).limit(limit + 1)
+    )
     for key, value in equals.items():
         statement = statement.where(resources.c.body[key].as_string() == value)
     if after is not None:
@@ -75,6 +84,18 @@ def page(
     rows = db.execute(statement).all()
     token = make_token(query, rows[limit - 1].seq) if len(rows) > limit else ""
     return [dict(row.body) for row in rows[:limit]], token
+
+
+def _without(db: Connection, keys: Collection[str]) -> ColumnElement[Any]:
+    """The body without these keys, taken out by the database: what is not sent need not be parsed."""
+    stored = resources.c.body
+    if not keys:
+        return stored
+    if db.dialect.name == "sqlite":
+        return func.json_remove(stored, *(f'$."{key}"' for key in keys), type_=stored.type)
+    member = func.json_each(stored).table_valued("key", "value")
+    kept = func.json_object_agg(member.c.key, member.c.value, type_=stored.type)
+    return select(kept).select_from(member).where(member.c.key.not_in(keys)).scalar_subquery()
 
 
 def remove(db: Connection, name: str) -> None:

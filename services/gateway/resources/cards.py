@@ -61,7 +61,7 @@ class Cards:
         seen, token = 0, ""
         while seen < MOST_AUDITS:
             bodies, token = self._ledger.list_resources(
-                "audit", page_size=50, page_token=token, state="STATE_SUCCEEDED"
+                "audit", page_size=50, page_token=token, leave_out=("gauges",), state="STATE_SUCCEEDED"
             )
             yield from bodies
             seen += len(bodies)

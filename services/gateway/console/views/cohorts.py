@@ -9,15 +9,12 @@ from typing import Any
 from evenhand.cohort.v1 import cohort_pb2, synthetic_pb2
 
 from services.gateway.console.asking import PAGE_SIZE, Ask
-from services.gateway.console.views.audits import LIST as LIST_AUDITS
-from services.gateway.console.views.audits import audit_row
 from services.gateway.console.views.files import listed_files
 from services.gateway.console.words import moment, title
 
 LIST = "evenhand.cohort.v1.CohortService/ListCohorts"
 GET = "evenhand.cohort.v1.CohortService/GetCohort"
 
-_AUDITS = 10
 _REFUSED = 50
 
 
@@ -43,9 +40,8 @@ async def cohorts(ask: Ask, query: Mapping[str, str]) -> dict[str, Any]:
 
 
 async def cohort(ask: Ask, name: str) -> dict[str, Any]:
-    """One cohort, with its latest audits."""
+    """One cohort."""
     found = await ask(GET, name=name)
-    judged, _ = await ask.part(LIST_AUDITS, cohort=name, page_size=_AUDITS)
     records = max(1, found.records)
     reasons = Counter(row.reason for row in found.refused)
     return {
@@ -67,7 +63,6 @@ async def cohort(ask: Ask, name: str) -> dict[str, Any]:
         "attribute_tables": [_attribute(attribute, records) for attribute in found.attributes],
         "label_rows": [_label(label) for label in found.labels],
         "origin": _origin(found.synthetic) if found.HasField("synthetic") else None,
-        "audits": [audit_row(audit) for audit in judged.audits] if judged is not None else [],
         "files": listed_files(found.name, found.artifacts),
     }
 
