@@ -105,9 +105,14 @@ def prometheus() -> Iterator[Callable[..., Prometheus]]:
     started: list[Prometheus] = []
 
     def start(
-        scrape_targets: Sequence[str], rule_files: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+        scrape_targets: Sequence[str],
+        rule_files: Sequence[Path] = (),
+        alertmanagers: Sequence[str] = (),
+        every: str = "250ms",
     ) -> Prometheus:
-        started.append(require("Prometheus", lambda: Prometheus(scrape_targets, rule_files, alertmanagers)))
+        started.append(
+            require("Prometheus", lambda: Prometheus(scrape_targets, rule_files, alertmanagers, every=every))
+        )
         return started[-1]
 
     yield start

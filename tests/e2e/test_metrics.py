@@ -74,7 +74,8 @@ def test_no_patient_or_file_is_in_a_label(scraped: str, main_job: MainJob) -> No
 def test_every_panels_query_finds_numbers(
     dashboard: Path, main_job: MainJob, platform: Platform, prometheus: Callable[..., Prometheus]
 ) -> None:
-    server = prometheus([platform.http.removeprefix("http://")])
+    server = prometheus([platform.http.removeprefix("http://")], every="1s")  # a scrape of all processes takes a while
+    server.wait_for("evenhand_ledger_up == 1")
     until = time.monotonic() + 6
     while time.monotonic() < until:  # some traffic for the rates, a refused request among it
         httpx.get(f"{platform.http}/v1/models")
@@ -84,7 +85,7 @@ def test_every_panels_query_finds_numbers(
     file = sorted(path for path in image.iterdir() if path.suffix == ".dcm")[0]
     for _ in range(3):
         platform.run("models", "infer", "chest-classifier", str(file), check=False)
-    time.sleep(1.0)
+    time.sleep(2.5)
     asked = 0
     for title, expression in queries(dashboard, server):
         if not any(name in expression for name in ELSEWHERE):
