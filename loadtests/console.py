@@ -139,7 +139,7 @@ def _fill_audits(db: Any, audit: dict[str, Any], operation: dict[str, Any], coho
         cohort = cohorts[place % len(cohorts)]
         spec = {**audit["body"]["spec"], "cohort": cohort}
         told = {"operation": work, "cohort": cohort, "spec": spec, "display_name": f"Audit {place}"}
-        db.execute(insert(schema.resources), _renamed(audit, name, **told))
+        db.execute(insert(schema.resources), {**_renamed(audit, name, **told), "cohort": cohort})
         others = [{**operation, "name": f"operations/{uuid.uuid4()}", "request_id": None} for _ in range(2)]
         db.execute(
             insert(schema.operations), [{**operation, "name": work, "resource": name, "request_id": None}, *others]

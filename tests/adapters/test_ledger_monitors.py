@@ -188,18 +188,22 @@ def test_deleting_a_monitor_forgets_it_and_names_the_objects_that_only_it_had(wa
 def test_a_ledger_of_the_first_revision_is_brought_up_to_date(new_ledger_url: Callable[[], str]) -> None:
     url = new_ledger_url()
     old = open_ledger(url)
-    old.put_resource("audits/a", "audit", {"kept": True})
+    kept = {"kept": True, "cohort": "cohorts/c"}
+    old.put_resource("audits/a", "audit", kept)
+    old.put_resource("audits/b", "audit", {"cohort": None})
     old.close()
     engine = create_engine(url)
     with engine.begin() as connection:
         for table in ("segments", "windows", "points", "alarms"):
             connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("DROP INDEX resources_by_cohort"))
+        connection.execute(text("ALTER TABLE resources DROP COLUMN cohort"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
     ledger = open_ledger(url)
     ledger.put_resource(MONITOR, "monitor", {})
     assert ledger.append_segment(MONITOR, "predictions", rows=1) == 1
-    assert ledger.get_resource("audits/a") == {"kept": True}
+    assert ledger.list_resources("audit", cohort="cohorts/c") == ([kept], "")
     ledger.close()
 
 

@@ -266,3 +266,22 @@ def test_a_list_can_leave_large_keys_out(ledger: Ledger) -> None:
     narrowed, _ = ledger.list_resources("audit", leave_out=("gauges",), state="done")
     assert [found["name"] for found in narrowed] == ["audits/a"] and "gauges" not in narrowed[0]
     assert ledger.get_resource("audits/a") == body
+
+
+def test_the_audits_of_a_cohort_are_found_however_they_came_there(ledger: Ledger) -> None:
+    def of(cohort: str) -> list[str]:
+        found, token = ledger.list_resources("audit", page_size=1, cohort=cohort)
+        while token:
+            page, token = ledger.list_resources("audit", page_size=1, page_token=token, cohort=cohort)
+            found += page
+        return [body["name"] for body in found]
+
+    ledger.put_resource("audits/a", "audit", {"name": "audits/a", "cohort": "cohorts/c"})
+    ledger.create_resource("audits/b", "audit", {"name": "audits/b", "cohort": "cohorts/d"})
+    ledger.create_resource("audits/c", "audit", {"name": "audits/c", "cohort": "cohorts/c"})
+    ledger.create_resource("studies/a", "study", {"name": "studies/a", "cohort": "cohorts/c"})
+    ledger.put_resource("audits/none", "audit", {"name": "audits/none", "cohort": None})
+    assert (of("cohorts/c"), of("cohorts/d"), of("cohorts/e")) == (["audits/c", "audits/a"], ["audits/b"], [])
+    ledger.put_resource("audits/a", "audit", {"name": "audits/a", "cohort": "cohorts/d"})
+    ledger.change_resource("audits/c", {"cohort": "cohorts/e"})
+    assert (of("cohorts/c"), of("cohorts/d"), of("cohorts/e")) == ([], ["audits/b", "audits/a"], ["audits/c"])

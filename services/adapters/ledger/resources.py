@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.errors import NotFound
@@ -17,12 +17,12 @@ from .schema import resources
 
 def put(db: Connection, now: datetime, name: str, kind: str, body: dict[str, Any]) -> None:
     """Write a resource, or replace it where it is in the list."""
-    replace = update(resources).where(resources.c.name == name).values(kind=kind, body=body, update_time=now)
+    replace = update(resources).where(resources.c.name == name).values(kind=kind, update_time=now, **_columns(body))
     if db.execute(replace).rowcount:
         return
     try:
         with db.begin_nested():
-            db.execute(insert(resources).values(name=name, kind=kind, body=body, create_time=now, update_time=now))
+            db.execute(_new(now, name, kind, body))
     except IntegrityError:  # on PostgreSQL another may have put it since
         db.execute(replace)
 
@@ -33,7 +33,7 @@ def create(db: Connection, now: datetime, name: str, kind: str, body: dict[str, 
         return standing
     try:
         with db.begin_nested():
-            db.execute(insert(resources).values(name=name, kind=kind, body=body, create_time=now, update_time=now))
+            db.execute(_new(now, name, kind, body))
     except IntegrityError:  # on PostgreSQL another may have created it since
         return get(db, name) or body
     return body
@@ -46,8 +46,18 @@ def change(db: Connection, now: datetime, name: str, values: Mapping[str, Any]) 
         return False
     body = {**row.body, **values}
     if body != row.body:
-        db.execute(update(resources).where(resources.c.name == name).values(body=body, update_time=now))
+        db.execute(update(resources).where(resources.c.name == name).values(update_time=now, **_columns(body)))
     return True
+
+
+def _new(now: datetime, name: str, kind: str, body: dict[str, Any]) -> Insert:
+    return insert(resources).values(name=name, kind=kind, create_time=now, update_time=now, **_columns(body))
+
+
+def _columns(body: dict[str, Any]) -> dict[str, Any]:
+    """The body, and what of it has a column of its own."""
+    cohort = body.get("cohort")
+    return {"body": body, "cohort": cohort if isinstance(cohort, str) else None}
 
 
 def names(db: Connection, kind: str) -> list[str]:
@@ -78,7 +88,8 @@ def page(
         select(resources.c.seq, body).where(resources.c.kind == kind).order_by(resources.c.seq.desc()).limit(limit + 1)
     )
     for key, value in equals.items():
-        statement = statement.where(resources.c.body[key].as_string() == value)
+        held = resources.c.cohort if key == "cohort" else resources.c.body[key].as_string()
+        statement = statement.where(held == value)
     if after is not None:
         statement = statement.where(resources.c.seq < after)
     rows = db.execute(statement).all()

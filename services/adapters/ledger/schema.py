@@ -123,7 +123,9 @@ resources = Table(
     Column("body", Json, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
+    Column("cohort", String(255)),  # the body's, beside it: looking into every body to find a cohort's audits is slow
     Index("resources_by_kind", "kind", "seq"),
+    Index("resources_by_cohort", "kind", "cohort", "seq"),
     sqlite_autoincrement=True,
 )
 
