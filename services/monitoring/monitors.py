@@ -110,12 +110,15 @@ class Monitors:
         return (await asyncio.to_thread(read)).SerializeToString()
 
     async def list(self, data: bytes) -> bytes:
-        """ListMonitorsRequest → ListMonitorsResponse, newest first."""
+        """ListMonitorsRequest → ListMonitorsResponse, newest first, without plans: each has a row per series."""
         request = parsed(monitoring_service_pb2.ListMonitorsRequest, data)
 
         def read() -> monitoring_service_pb2.ListMonitorsResponse:
             bodies, token = self._ledger.list_resources(
-                KIND, page_size=page_size(request.page_size), page_token=request.page_token
+                KIND,
+                page_size=page_size(request.page_size),
+                page_token=request.page_token,
+                leave_out=("plan",),
             )
             return monitoring_service_pb2.ListMonitorsResponse(
                 monitors=map(self._message, bodies), next_page_token=token

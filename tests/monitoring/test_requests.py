@@ -182,6 +182,7 @@ async def test_monitors_are_listed_newest_first_page_by_page(world: World) -> No
             await world.monitors().list(request.SerializeToString())
         )
         seen += [monitor.name for monitor in page.monitors]
+        assert not any(monitor.HasField("plan") for monitor in page.monitors)
         token = page.next_page_token
         if not token:
             break

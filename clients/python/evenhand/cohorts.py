@@ -250,7 +250,7 @@ class Cohorts:
         return Cohort(self._client.run(self.calls.get(name)))
 
     def list(self, limit: int | None = None) -> Listing[Cohort]:
-        """Cohorts, newest first."""
+        """Cohorts, newest first, without their refused rows: :meth:`get` has them."""
         return Listing(Cohort(proto) for proto in self._client.run(self.calls.listing(limit)))
 
     def delete(self, name: str) -> None:
@@ -314,7 +314,7 @@ class AsyncCohorts:
         return Cohort(await self._client.run(self.calls.get(name)))
 
     async def list(self, limit: int | None = None) -> Listing[Cohort]:
-        """Cohorts, newest first."""
+        """Cohorts, newest first, without their refused rows: :meth:`get` has them."""
         return Listing(Cohort(proto) for proto in await self._client.run(self.calls.listing(limit)))
 
     async def delete(self, name: str) -> None:

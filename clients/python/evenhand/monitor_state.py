@@ -67,7 +67,7 @@ class MonitorState:
 
     @property
     def plan(self) -> MonitorPlan:
-        """What its cells can show, as computed when it was created."""
+        """What its cells can show, as computed when it was created. Empty for a monitor of a list."""
         return MonitorPlan(self.proto.plan)
 
     @property
@@ -102,7 +102,7 @@ class MonitorState:
             "label_delay_s": self.label_delay_s,
             "last_window_end": proto.last_window_end.ToJsonString() if proto.HasField("last_window_end") else None,
             "trouble": proto.trouble,
-            "warnings": list(proto.plan.warnings),
+            "warnings": list(proto.plan.warnings) if proto.HasField("plan") else None,  # a list has no plans
             "digest": proto.digest,
             "create_time": proto.create_time.ToJsonString() if proto.HasField("create_time") else None,
         }

@@ -196,7 +196,7 @@ class Monitors:
         return Monitor(self._client, self._client.run(self.calls.get(name)))
 
     def list(self, limit: int | None = None) -> Listing[Monitor]:
-        """Monitors, newest first."""
+        """Monitors, newest first, without their plans: :meth:`get` has them."""
         return Listing(Monitor(self._client, proto) for proto in self._client.run(self.calls.listing(limit)))
 
     def alarms(self, limit: int | None = None) -> Listing[Alarm]:
@@ -230,7 +230,7 @@ class AsyncMonitors:
         return AsyncMonitor(self._client, await self._client.run(self.calls.get(name)))
 
     async def list(self, limit: int | None = None) -> Listing[AsyncMonitor]:
-        """Monitors, newest first."""
+        """Monitors, newest first, without their plans: :meth:`get` has them."""
         found = await self._client.run(self.calls.listing(limit))
         return Listing(AsyncMonitor(self._client, proto) for proto in found)
 

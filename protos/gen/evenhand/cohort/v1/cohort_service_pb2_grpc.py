@@ -107,7 +107,7 @@ class CohortServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCohorts(self, request, context):
-        """Cohorts, newest first.
+        """Cohorts, newest first, without their refused rows; their number is there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -125,7 +125,7 @@ class MonitoringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMonitors(self, request, context):
-        """Monitors, newest first.
+        """Monitors, newest first, without their plans.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
