@@ -18,7 +18,7 @@ TROUBLES = ("folder", "closing")
 
 
 def next_closing(
-    ledger: Ledger, log: ArrivalLog, body: Mapping[str, Any], *, now: datetime, retry_after_s: float
+    ledger: Ledger, log: ArrivalLog, body: Mapping[str, Any], *, now: datetime, retry_after_s: float, quiet_s: float
 ) -> Operation | None:
     """The operation for the next window of a monitor that may be closed now, new or standing; None without one.
 
@@ -27,11 +27,11 @@ def next_closing(
     """
     monitor = body["name"]
     closed = ledger.closed_windows(monitor)
-    if not _ready(log, body, now, closed):
+    if not _ready(log, body, now, closed, quiet_s):
         return None
     # The body at hand may be old: a monitor that was deleted and created again is another one.
     standing = ledger.get_resource(monitor)
-    if standing is None or not _ready(log, standing, now, closed):
+    if standing is None or not _ready(log, standing, now, closed, quiet_s):
         return None
     request_id = f"{monitor}/windows/{closed}/1/{standing['create_time']}"
     operation = _ask(ledger, monitor, closed, again=False, request_id=request_id)
@@ -41,8 +41,8 @@ def next_closing(
     return operation
 
 
-def _ready(log: ArrivalLog, body: Mapping[str, Any], now: datetime, closed: int) -> bool:
-    return log.closable(body["name"], WatchSpec.of(body), now, closed)[:1] == [closed]
+def _ready(log: ArrivalLog, body: Mapping[str, Any], now: datetime, closed: int, quiet_s: float) -> bool:
+    return log.closable(body["name"], WatchSpec.of(body), now, closed, quiet_s=quiet_s)[:1] == [closed]
 
 
 def ask_again(ledger: Ledger, monitor: str, index: int) -> Operation:

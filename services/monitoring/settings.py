@@ -31,6 +31,8 @@ class Settings(StateSettings):
     """How often it looks into the folders that monitors watch."""
     settle_s: float = Field(default=10.0, ge=0)
     """A table that changed within this time may still be written: an unfinished end of it is no fault yet."""
+    quiet_s: float = Field(default=20.0, ge=0)
+    """A window of the past, whose records come only now, waits until nothing of it came for so long."""
     rows_per_batch: int = Field(default=50_000, ge=1)
     """Rows of a table that are recorded together."""
     retry_after_s: float = Field(default=60.0, ge=0)

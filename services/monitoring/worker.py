@@ -90,6 +90,7 @@ class Worker:
             body,
             now=datetime.now(UTC),
             retry_after_s=self._settings.retry_after_s,
+            quiet_s=self._settings.quiet_s,
         )
         if operation is not None and operation.state in ("failed", "cancelled"):
             why = (operation.error or {}).get("message", "it was cancelled")

@@ -225,7 +225,7 @@ async def test_a_window_waits_for_its_labels(world: World) -> None:
     world.record(made.name, ORIGIN, *TRAFFIC)
     log = ArrivalLog(world.ledger(), world.store())
     body = world.body(made.name)
-    asked = {"now": ORIGIN + 2 * DAY - timedelta(seconds=1), "retry_after_s": 60.0}
+    asked = {"now": ORIGIN + 2 * DAY - timedelta(seconds=1), "retry_after_s": 60.0, "quiet_s": 0.0}
     assert next_closing(world.ledger(), log, body, **asked) is None
     operation = next_closing(world.ledger(), log, body, **{**asked, "now": ORIGIN + 2 * DAY})
     assert operation is not None

@@ -44,6 +44,7 @@ QUICK: dict[str, Any] = {
     "look_every_s": 0.05,
     "folders_every_s": 0.05,
     "settle_s": 0.0,
+    "quiet_s": 0.3,
 }
 
 

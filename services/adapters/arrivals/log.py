@@ -121,9 +121,14 @@ class ArrivalLog:
         wrong = "CONFLICTING_LABEL"
         return self._append(monitor, spec, attempt, kind="labels", reason=wrong, contradictions=contradictions)
 
-    def closable(self, monitor: str, spec: WatchSpec, now: datetime, closed: int) -> list[int]:
-        """Indices, in order and from ``closed`` on, of windows whose labels have had their time."""
-        return closable_windows(self._ledger, self._store, monitor, spec, now=micros(now), closed=closed)
+    def closable(self, monitor: str, spec: WatchSpec, now: datetime, closed: int, *, quiet_s: float = 0.0) -> list[int]:
+        """Indices, in order and from ``closed`` on, of windows whose labels have had their time.
+
+        A window of the past, whose records come when it might have been closed already, waits until nothing of it came
+        for ``quiet_s`` seconds.
+        """
+        times = {"now": micros(now), "closed": closed, "quiet": round(quiet_s * 1e6)}
+        return closable_windows(self._ledger, self._store, monitor, spec, **times)
 
     def read_window(self, monitor: str, spec: WatchSpec, index: int) -> WindowRows:
         """Everything that is recorded for a window, whether it is closed or not."""

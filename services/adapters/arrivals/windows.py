@@ -13,7 +13,7 @@ from services.adapters.object_store import ObjectStore
 from .columns import Labels, Predictions, digest_keys
 from .runs import Keys, digest_order, locate
 from .segments import StoredLabels, decode_labels, decode_predictions
-from .watch import WatchSpec
+from .watch import WatchSpec, micros
 
 Place = tuple[int, int, int]  # of a record in the order of count windows: time, and both halves of its digest
 
@@ -60,11 +60,16 @@ class _Span:
 
 
 def closable_windows(
-    ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, *, now: int, closed: int
+    ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, *, now: int, closed: int, quiet: int = 0
 ) -> list[int]:
-    """Indices from ``closed`` on of windows that ended, ``spec.delay`` ago or more, by ``now`` (µs)."""
+    """Indices from ``closed`` on of windows that ended, ``spec.delay`` ago or more, by ``now`` (µs).
+
+    None while the first of them is history that is still being recorded (:func:`_recalled`).
+    """
     if not spec.records:
         ended = (now - spec.delay - spec.origin) // spec.length
+        if closed < ended and _recalled(ledger, monitor, spec, spec.span(closed), now=now, quiet=quiet):
+            return []
         return list(range(closed, max(closed, ended)))
     found = ledger.segments(monitor, kind="predictions")
     full = sum(segment.rows for segment in found) // spec.records
@@ -73,8 +78,22 @@ def closable_windows(
         span = _count_span(store, spec, found, index)
         if span is None or span.end + spec.delay > now:
             break
+        if index == closed and _recalled(ledger, monitor, spec, (span.start, span.end + 1), now=now, quiet=quiet):
+            break
         indices.append(index)
     return indices
+
+
+def _recalled(ledger: Ledger, monitor: str, spec: WatchSpec, times: tuple[int, int], *, now: int, quiet: int) -> bool:
+    """Whether records from one time up to another came only when their window might have been closed already, and
+    anything of it came within the last ``quiet`` µs: who records the past posts many batches, and their labels next."""
+    if not quiet:
+        return False
+    found = ledger.segments(monitor, between=times)
+    came = [micros(segment.create_time) for segment in found if segment.kind == "predictions"]
+    if not came or max(came) <= times[1] + spec.delay:
+        return False
+    return now - max(micros(segment.create_time) for segment in found) < quiet
 
 
 def read_window(ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, index: int) -> WindowRows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -169,7 +169,7 @@ def test_versions_are_counted_and_the_delay_of_labels_is_of_their_first(tmp_path
 MEASURE = """
 import sys
 from pathlib import Path
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 import numpy as np
 from services.adapters.arrivals import *
 from services.adapters.arrivals.log import *
@@ -226,3 +226,17 @@ def test_the_spec_is_read_off_a_monitors_body(body: dict[str, object]) -> None:
         assert spec.attributes == (("sex", ("Female", "Male")), ("age", ("young", "middle", "old")))
     else:
         assert (spec.length, spec.records, spec.labels) == (0, 25, ())
+
+
+def test_a_window_of_the_past_waits_until_nothing_more_of_it_comes(tmp_path: Path) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    half = COUNT // 2
+    later = datetime.now(UTC)  # segments are dated by the ledger's own clock
+    assert log.closable(MONITOR, SPEC, later, 0, quiet_s=60)[0] == 0, "nothing was recorded, so nothing is under way"
+    log.append_predictions(MONITOR, SPEC, PREDICTIONS.take(np.arange(half)), NOW)
+    came = datetime.now(UTC)
+    assert log.closable(MONITOR, SPEC, came, 0, quiet_s=60) == []
+    assert log.closable(MONITOR, SPEC, came, 0)[0] == 0
+    assert log.closable(MONITOR, SPEC, came + timedelta(seconds=61), 0, quiet_s=60)[0] == 0
+    log.append_labels(MONITOR, SPEC, LABELS.take(np.arange(half)), NOW)
+    assert log.closable(MONITOR, SPEC, came + timedelta(seconds=59), 0, quiet_s=60) == []
