@@ -86,7 +86,9 @@ def _protocol(timeout_s: float) -> type[asyncio.Protocol]:
 def shared_socket(host: str, port: int) -> socket.socket:
     """A bound TCP socket with SO_REUSEPORT. Raises Unavailable PORT_TAKEN when another program holds the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small packets at once only where it sees the protocol named; else a short reply waits 40 ms for the
+    # acknowledgement of its own headers.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
