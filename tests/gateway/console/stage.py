@@ -117,31 +117,35 @@ async def furnish(folder: Path) -> dict[str, str]:
     assert body is not None
     ledger.put_resource("cohorts/hostile", "cohort", body | {"display_name": HOSTILE})
     names |= await _monitor(folder)
-    running = put_audit(ledger, HOSTILE, rows=200, rows_done=80)
-    failed = put_audit(ledger, "failed", rows=10)
+    running = put_audit(ledger, HOSTILE, 80, 120)
+    commit_rows(ledger, running[1])
+    assert ledger.lease_chunk("worker", 3600, ["rows"]) is not None
+    failed = put_audit(ledger, "failed", 10)
     lease = ledger.lease_chunk("worker", 60, ["rows"])
     assert lease is not None and lease.operation == failed[1]
     ledger.fail_operation(lease, Unavailable(f"no more room {HOSTILE}").to_dict())
     return names | {"running": running[0], "running_operation": running[1], "failed": failed[0]}
 
 
-def put_audit(ledger: Ledger, display_name: str, *, rows: int, rows_done: int = 0) -> tuple[str, str]:
-    """An unfinished audit and its operation, by name; its first chunk is done if ``rows_done``."""
+def put_audit(ledger: Ledger, display_name: str, *chunks: int) -> tuple[str, str]:
+    """An audit and its queued operation, by name, with chunks of so many rows."""
     name = f"audits/{uuid.uuid4()}"
     pipelines = [{"name": "original", "stages": [{"classify": "chest"}]}]
     spec = {"cohort": auditing.COHORT, "pipelines": pipelines, "attributes": ["sex"], "seed": "7"}
-    parts = [ChunkSpec("rows", {}, rows=part) for part in (rows_done, rows - rows_done) if part]
+    parts = [ChunkSpec("rows", {}, rows=rows) for rows in chunks]
     request = {"display_name": display_name, "spec": spec}
     operation, _ = ledger.create_operation("audit", name, request, parts, request_id="", body_digest="")
     body = {"name": name, "display_name": display_name, "spec": spec, "cohort": auditing.COHORT}
     body |= {"digest": hashlib.sha256(name.encode()).hexdigest(), "operation": operation.name}
     ledger.put_resource(name, "audit", body | {"state": "STATE_FAILED", "create_time": "2026-11-26T10:00:00Z"})
-    if rows_done:
-        lease = ledger.lease_chunk("worker", 3600, ["rows"])
-        assert lease is not None
-        ledger.commit_chunk(lease, {})
-        assert ledger.lease_chunk("worker", 3600, ["rows"]) is not None
     return name, operation.name
+
+
+def commit_rows(ledger: Ledger, operation: str) -> None:
+    """Do the next free chunk, which has to be the operation's."""
+    lease = ledger.lease_chunk("worker", 60, ["rows"])
+    assert lease is not None and lease.operation == operation
+    ledger.commit_chunk(lease, {})
 
 
 async def _monitor(folder: Path) -> dict[str, str]:

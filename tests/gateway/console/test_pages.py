@@ -247,7 +247,7 @@ def test_a_ledger_that_is_away_is_a_page_of_its_own(open_stage):
 
 def test_lists_come_in_pages_that_hold_all_rows_once(open_stage):
     stage = open_stage()
-    made = {put_audit(stage.ledger, f"audit {n}", rows=1)[0] for n in range(60)}
+    made = {put_audit(stage.ledger, f"audit {n}", 1)[0] for n in range(60)}
     with httpx.Client(base_url=stage.http) as web:
         path, seen, pages = "/audits", [], 0
         while path:
