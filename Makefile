@@ -63,7 +63,7 @@ zoo: $(READY) ## train every model of deploy/zoo again by its recipe, hours
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 $(BIN)/python -m services.training.zoo
 
 load: $(READY) ## the load tests: each figure beside its budget, an hour
-	@over=; for figure in edge bulk single_requests memory kills audit_statistics degradation reconstruction generation synthetic_cohort alignment arrivals monitor_window metrics pelvis_gpu; do $(BIN)/python loadtests/$$figure.py || over="$$over $$figure"; done; test -z "$$over" || { echo "over budget:$$over"; exit 1; }
+	@over=; for figure in edge bulk single_requests memory kills audit_statistics degradation reconstruction generation synthetic_cohort alignment arrivals monitor_window metrics console pelvis_gpu; do $(BIN)/python loadtests/$$figure.py || over="$$over $$figure"; done; test -z "$$over" || { echo "over budget:$$over"; exit 1; }
 
 fmt: $(READY) ## format and sort imports
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
