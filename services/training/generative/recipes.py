@@ -235,7 +235,7 @@ _ALL = (
         size=64,
         channels=3,
         parts={"controlnet": {"conditioning_embedding_out_channels": (16, 32, 64)}},
-        fits={"controlnet": Fit(steps=2500, batch=12, learning_rate=2e-3)},
+        fits={"controlnet": Fit(steps=9000, batch=12, learning_rate=2e-3)},
         diffusion={
             "schedule": "scaled-linear",
             "prediction": "v",

@@ -63,7 +63,7 @@ def bias(codes, owners, female):
     return found.reading("bias_to_target").estimate
 
 
-@pytest.mark.xfail(reason="one target and 600 images were tried so far", strict=False)
+@pytest.mark.xfail(reason="to 30 %: 41 % by the readers, bias -74 %; to one half: tried with 600 images", strict=False)
 def test_bias_falls_by_three_quarters_and_nothing_else_moves(run_of, tmp_path, real, female):
     run = run_of(
         epochs=0,
@@ -102,7 +102,7 @@ def test_bias_falls_by_three_quarters_and_nothing_else_moves(run_of, tmp_path, r
             kid(
                 some[2][(some[0]["sex"] == level).to_numpy()],
                 features[true],
-                first_cluster=np.flatnonzero(some[0]["sex"] == level),
+                first_cluster=np.array([f"image {place}" for place in np.flatnonzero(some[0]["sex"] == level)]),
                 second_cluster=patients[true],
                 permutations=1,
                 seed=1,
