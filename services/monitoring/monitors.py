@@ -14,7 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from services.adapters.arrivals import ArrivalLog
 from services.adapters.ledger import Ledger
 from services.adapters.object_store import ObjectStore
-from services.errors import Conflict, NotFound
+from services.errors import Conflict, NotFound, Unavailable
 from services.hosting.calls import ModelCalls
 from services.hosting.requests import page_size, parsed, resource_name
 from services.maths.canonical import canonical_json, digest
@@ -37,14 +37,23 @@ class Monitors:
         self._log = ArrivalLog(ledger, store)
 
     async def create(self, data: bytes) -> bytes:
-        """CreateMonitorRequest → Monitor. The name comes from the request id, so that a repeat meets the first."""
+        """CreateMonitorRequest → Monitor. A repeat meets the first while that stands; every new one has a new name."""
         asked = wire.monitor_request(parsed(monitoring_service_pb2.CreateMonitorRequest, data))
-        name = _name(asked.request_id)
-        if asked.request_id and (standing := await asyncio.to_thread(self._ledger.get_resource, name)) is not None:
-            return await self._repeated(standing, asked)
+        if asked.request_id:
+            standing = await asyncio.to_thread(self._ledger.monitor_of_request, asked.request_id)
+            if standing is not None:
+                return await self._repeated(standing, asked)
         spec, offer = await self._resolved(asked.spec)
-        body = await asyncio.to_thread(self._body, name, asked, spec, offer)
-        return await self._repeated(await asyncio.to_thread(self._ledger.create_resource, name, KIND, body), asked)
+        body = await asyncio.to_thread(self._body, f"monitors/{uuid.uuid4()}", asked, spec, offer)
+        made = await asyncio.to_thread(self._ledger.create_monitor, KIND, body)
+        if made is None:
+            raise Unavailable(
+                "the monitor of this request_id is being deleted; send the request again",
+                field="request_id",
+                reason="MONITOR_BEING_DELETED",
+                retry_after_s=1,
+            )
+        return await self._repeated(made, asked)
 
     async def _repeated(self, body: dict[str, Any], asked: wire.MonitorRequest) -> bytes:
         if body["body_digest"] != asked.body_digest:
@@ -151,10 +160,6 @@ def find_monitor(ledger: Ledger, name: str, at: str) -> dict[str, Any]:
     if body is None:
         raise NotFound(f"there is no {name}", field=at, reason="MONITOR_NOT_FOUND")
     return body
-
-
-def _name(request_id: str) -> str:
-    return f"monitors/{uuid.uuid5(uuid.NAMESPACE_OID, request_id) if request_id else uuid.uuid4()}"
 
 
 def _reference(offer: Offer, watched: Watched) -> WindowCells | None:

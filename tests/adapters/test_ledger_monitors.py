@@ -37,6 +37,21 @@ def alarm(number: int, group: str = "Female") -> dict[str, Any]:
     return {"name": f"{MONITOR}/alarms/{number}", "key": SERIES | {"group": group}, "change": 0.1 * number}
 
 
+def test_a_request_made_by_several_at_once_makes_one_monitor(ledger: Ledger) -> None:
+    def make(number: int) -> dict[str, Any] | None:
+        return ledger.create_monitor("monitor", {"name": f"monitors/{number}", "request_id": "once"})
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(make, range(8)))
+    assert made[0] is not None
+    assert made == [made[0]] * 8
+    assert ledger.resource_names("monitor") == [made[0]["name"]]
+    assert ledger.monitor_of_request("once") == made[0]
+    ledger.delete_monitor(made[0]["name"])
+    assert ledger.monitor_of_request("once") is None
+    assert make(9) == {"name": "monitors/9", "request_id": "once"}
+
+
 def test_segments_come_back_in_order_and_add_up(watched: Ledger, clock: ManualClock) -> None:
     first = watched.append_segment(
         MONITOR, "labels", key="k1", sha256="s1", rows=10, duplicates=3, unknown=4, first_time=5, last_time=9

@@ -164,6 +164,16 @@ async def test_requests_at_once_under_one_id_make_one_monitor(world: World) -> N
     assert world.ledger().resource_names("monitor") == [made[0].name]
 
 
+async def test_a_monitor_made_again_after_its_deletion_has_a_name_of_its_own(world: World) -> None:
+    request_id = str(uuid.uuid4())
+    first = await world.create(request_id)
+    await world.monitors().delete(monitoring_service_pb2.DeleteMonitorRequest(name=first.name).SerializeToString())
+    again = await world.create(request_id, alpha=0.01)
+    assert again.name != first.name
+    assert await world.create(request_id, alpha=0.01) == again
+    assert world.ledger().resource_names("monitor") == [again.name]
+
+
 async def test_the_digest_is_that_of_spec_and_reference(world: World) -> None:
     first, second = await world.create(), await world.create()
     assert first.digest == second.digest
@@ -235,13 +245,14 @@ async def test_where_nothing_is_known_the_plan_says_so(world: World) -> None:
 
 
 async def test_a_deleted_monitor_leaves_nothing_behind(world: World) -> None:
-    made = await world.create()
+    made = await world.create(str(uuid.uuid4()))
     world.record(made.name, midnight() - timedelta(days=10), Traffic(0), Traffic(1))
     world.close(made.name, 2)
     request = monitoring_service_pb2.DeleteMonitorRequest(name=made.name)
     await world.monitors().delete(request.SerializeToString())
     assert list(world.store().keys()) == []
     assert world.ledger().list_windows(made.name) == ([], "")
+    assert world.ledger().resource_names("monitor-request") == []
     with pytest.raises(NotFound):
         await world.monitors().delete(request.SerializeToString())
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
+from . import resources as documents
 from . import segments as arrivals
 from .pages import make_token, page_limit, read_token
 from .schema import alarms, points, resources, segments, windows
@@ -17,6 +19,27 @@ _POINT_VALUES = (
     "alarmed",
 )  # fmt: skip
 _SERIES = ("label", "metric", "attribute", "group")
+_REQUEST = "monitor-request"
+"""Kind of the document that says which monitor a request id made; it is deleted with the monitor."""
+
+
+def create(db: Connection, now: datetime, kind: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """Write a monitor unless its request made one before; the body that stands, None if that was deleted meanwhile."""
+    if request_id := body["request_id"]:
+        asked = documents.create(db, now, _request_name(request_id), _REQUEST, {"monitor": body["name"]})
+        if asked["monitor"] != body["name"]:
+            return documents.get(db, asked["monitor"])
+    return documents.create(db, now, body["name"], kind, body)
+
+
+def of_request(db: Connection, request_id: str) -> dict[str, Any] | None:
+    """The body of the monitor that a request made."""
+    asked = documents.get(db, _request_name(request_id))
+    return None if asked is None else documents.get(db, asked["monitor"])
+
+
+def _request_name(request_id: str) -> str:
+    return f"monitor-requests/{uuid.uuid5(uuid.NAMESPACE_OID, request_id)}"
 
 
 def close(
@@ -33,14 +56,18 @@ def close(
     new_alarms: Iterable[dict[str, Any]],
     through: int | None,
     between: tuple[int, int] | None,
+    leave_late: bool = False,
 ) -> bool:
     """Write a revision of a window, the points of its series in place of those before, and alarms not yet raised."""
     arrivals.hold(db, monitor)
     newest = db.scalar(select(func.max(windows.c.revision)).where(_window(windows.c, monitor, index)))
     if newest is not None and newest >= revision:
         return False
-    if through is not None and between and arrivals.find(db, monitor, kind="", after=through, between=between):
-        return False
+    if through is not None and between:
+        since = arrivals.find(db, monitor, kind="", after=through, between=between)
+        if since and not leave_late:
+            return False
+        arrivals.count_late(db, [segment for segment in since if segment.overlaps(*between)], index)
     db.execute(
         insert(windows).values(
             monitor=monitor,
@@ -169,7 +196,10 @@ def remove(db: Connection, monitor: str) -> list[str]:
         keys.update(db.scalars(select(table.c.key).where(table.c.monitor == monitor)))
     for table in (segments, windows, points, alarms):
         db.execute(delete(table).where(table.c.monitor == monitor))
-    db.execute(delete(resources).where(resources.c.name == monitor))
+    names = [monitor]
+    if request_id := (documents.get(db, monitor) or {}).get("request_id"):
+        names.append(_request_name(request_id))
+    db.execute(delete(resources).where(resources.c.name.in_(names)))
     kept = set(db.scalars(select(windows.c.key))) | set(db.scalars(select(segments.c.key)))
     return sorted(keys - kept - {""})
 

@@ -17,6 +17,20 @@ class MonitorLedger:
     _database: Database
     _clock: Callable[[], datetime]
 
+    def create_monitor(self, kind: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Write a monitor under its ``name``, unless its ``request_id`` (none for "") made one that stands.
+
+        The body that stands; None where that one was deleted at this moment. A name is never used twice, so that
+        nobody takes a monitor that was deleted and made anew for the one before.
+        """
+        with self._database.write() as db:
+            return monitoring.create(db, self._clock(), kind, body)
+
+    def monitor_of_request(self, request_id: str) -> dict[str, Any] | None:
+        """The body of the monitor that this request id made and that stands."""
+        with self._database.read() as db:
+            return monitoring.of_request(db, request_id)
+
     def append_segment(
         self,
         monitor: str,
@@ -110,14 +124,15 @@ class MonitorLedger:
         alarms: Iterable[dict[str, Any]],
         through: int | None = None,
         between: tuple[int, int] | None = None,
+        leave_late: bool = False,
     ) -> bool:
         """Write a window's revision with its points and alarms; False, and nothing changed, if it is there already.
 
         points: dicts of label, metric, attribute, group, state, value, gap, standard_error, change, low, high (None
         where undefined), e_value, cases, patients, records, alarmed; they replace those of the revision before.
         alarms: bodies with ``name`` and ``key``; a series that has one keeps it. through: the newest segment that the
-        content knows; None takes the newest of all. With ``between`` (the window's start and end, µs) False also where
-        a later segment may tell of its records: then read it again.
+        content knows; None takes the newest of all. With ``between`` (from when and before when its records are, µs)
+        False also where a later segment may tell of them: then read it again, or count that as late (``leave_late``).
         """
         with self._database.write() as db:
             return monitoring.close(
@@ -133,6 +148,7 @@ class MonitorLedger:
                 new_alarms=alarms,
                 through=through,
                 between=between,
+                leave_late=leave_late,
             )
 
     def get_window(self, monitor: str, index: int) -> dict[str, Any] | None:
