@@ -33,7 +33,7 @@ from services.monitoring.verdicts import findings
 from services.monitoring.watched import Watched
 
 MOST_READS = 5
-"""So often a window is read again because rows of it arrived meanwhile, before it is left for a while."""
+"""So often a window is read, since rows that may be of it arrived meanwhile; what comes after the last time is late."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class Content:
 def settle(ledger: Ledger, store: ObjectStore, task: DeriveTask) -> dict[str, Any]:
     """Close the window, or derive it again; its summary. Closing twice, or at once by several, closes it once.
 
-    Raises NotFound MONITOR_NOT_FOUND, and Unavailable WINDOW_STILL_FILLING where rows of it keep arriving.
+    Raises NotFound MONITOR_NOT_FOUND, and Unavailable WINDOW_STILL_FILLING where others derive it all the time.
     """
     body = ledger.get_resource(task.monitor)
     if body is None:
         raise NotFound(f"there is no {task.monitor}", field="name", reason="MONITOR_NOT_FOUND")
     log = ArrivalLog(ledger, store)
-    for _ in range(MOST_READS):
+    for read in range(1, MOST_READS + 1):
         standing = ledger.get_window(task.monitor, task.index)
         if standing is not None and not task.again:
             return standing
@@ -80,10 +80,10 @@ def settle(ledger: Ledger, store: ObjectStore, task: DeriveTask) -> dict[str, An
         if standing is not None and standing["digest"] == content.digest:
             return standing
         content.summary["revision"] = 1 if standing is None else standing["revision"] + 1
-        if _close(ledger, store, body, content, earlier):
+        if _close(ledger, store, body, content, earlier, leave_late=read == MOST_READS):
             return content.summary
     raise Unavailable(
-        f"records of window {task.index} of {task.monitor} keep arriving",
+        f"window {task.index} of {task.monitor} was derived by others each time that it was read",
         reason="WINDOW_STILL_FILLING",
         retry_after_s=5,
     )
@@ -118,6 +118,7 @@ def derive(body: Mapping[str, Any], index: int, rows: WindowRows, seen: np.ndarr
         "index": index,
         "digest": hashlib.sha256(document).hexdigest(),
         **told,
+        "last_record": rows.last_record,
         "conflicts": rows.conflicts,
         "label_delay_s": rows.label_delay_s,
         "returning": sums.returning.tolist(),
@@ -133,8 +134,10 @@ def _close(
     body: Mapping[str, Any],
     content: Content,
     earlier: Sequence[dict[str, Any]],
+    *,
+    leave_late: bool,
 ) -> bool:
-    """False if somebody else closed it so, or if rows of it arrived since it was read."""
+    """False if somebody else closed it so, or if rows arrived since it was read that may be of it and are not left."""
     rows, monitor, summary = content.rows, body["name"], content.summary
     windows = [read_sums(store, one) for one in earlier]
     watched = Watched.of(body["spec"])
@@ -152,7 +155,8 @@ def _close(
         points=found.points,
         alarms=[alarm_body(monitor, one, summaries.__getitem__, summary["close_time"]) for one in found.raised],
         through=rows.through,
-        between=(rows.start, rows.end + 1),  # the last record of a window of so many records is at its end
+        between=rows.between,
+        leave_late=leave_late,
     )
 
 

@@ -194,6 +194,28 @@ async def test_rows_that_arrive_while_a_window_is_read_are_in_it(
     assert world.digests(made.name) == timely[:1]
 
 
+async def test_a_window_is_closed_however_steadily_labels_come(
+    world: World, timely: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await world.create(**SPEC)
+    world.record(made.name, ORIGIN, TRAFFIC[0], labels=False)
+    plain, reads = derive.derive, []
+    labels = truths(TRAFFIC[0].frame())
+    log, spec = ArrivalLog(world.ledger(), world.store()), WatchSpec.of(world.body(made.name))
+
+    def meanwhile(*arguments: Any) -> derive.Content:
+        part = np.arange(len(labels))[len(reads) :: 100]
+        reads.append(log.append_labels(made.name, spec, labels.take(part), datetime.now(UTC)).recorded)
+        return plain(*arguments)
+
+    monkeypatch.setattr(derive, "derive", meanwhile)
+    world.close(made.name, 1)
+    assert len(reads) == derive.MOST_READS
+    window = await world.window(made.name, 0)
+    assert (window.labelled, window.late_rows) == (sum(reads[:-1]), reads[-1])
+    assert (await world.get(made.name)).arrivals.late_labels == reads[-1] > 0
+
+
 async def test_who_comes_back_is_known_to_later_windows_and_no_part_of_a_digest(world: World) -> None:
     days = [Traffic(day, records=300, same_people=day != 1) for day in range(3)]
     made, alone = await world.create(**SPEC), await world.create(**SPEC)

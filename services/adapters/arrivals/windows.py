@@ -11,11 +11,13 @@ from services.adapters.ledger import Ledger, Segment
 from services.adapters.object_store import ObjectStore
 
 from .columns import Labels, Predictions, digest_keys
+from .places import Span, count_span, open_span
 from .runs import Keys, digest_order, locate
 from .segments import StoredLabels, decode_labels, decode_predictions
 from .watch import WatchSpec, micros
 
-Place = tuple[int, int, int]  # of a record in the order of count windows: time, and both halves of its digest
+PATIENCE = 30
+"""A window of the past waits for its labels no longer than so many times the quiet that ends its recording."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class WindowRows:
     -1 for missing. patients: (N,) int64 from 0, in the order of their digests. versions: records by version of the
     model. conflicts: records that came twice with other values; what came first is taken. label_delay_s: median time
     from a prediction to its first label, -1 where there is none; the one thing here that depends on when rows came.
-    start, end: µs since 1970; of a window of so many records the times of its first and last. through: number of the
-    last segment that was read. patient_keys: (K,) uint64 first halves of the patients' digests, by their numbers: who
-    is who in other windows.
+    start, end: µs since 1970; of a window of so many records the times of its first and last. last_record: digest of
+    the last of so many, in hex: the next window begins after it (:mod:`.places`). between: from which time on and
+    before which a record may be of the window, µs. through: number of the last segment that was read. patient_keys:
+    (K,) uint64 first halves of the patients' digests, by their numbers: who is who in other windows.
     """
 
     scores: np.ndarray
@@ -42,21 +45,8 @@ class WindowRows:
     end: int
     through: int
     patient_keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Records from one place, included, to another, excluded; ``start`` and ``end`` as in WindowRows."""
-
-    first: Place
-    stop: Place
-    start: int
-    end: int
-
-    def holds(self, time: np.ndarray, keys: Keys) -> np.ndarray:
-        """(N,) whether a record lies in it."""
-        inside: np.ndarray = ~_before(time, keys, self.first) & _before(time, keys, self.stop)
-        return inside
+    last_record: str = ""
+    between: tuple[int, int] = (0, 0)
 
 
 def closable_windows(
@@ -64,53 +54,52 @@ def closable_windows(
 ) -> list[int]:
     """Indices from ``closed`` on of windows that ended, ``spec.delay`` ago or more, by ``now`` (µs).
 
-    None while the first of them is history that is still being recorded (:func:`_recalled`).
+    Of windows of so many records at most the first: where the next begins is known once it is closed. None while the
+    first is history that is still being recorded (:func:`_recalled`).
     """
-    if not spec.records:
-        ended = (now - spec.delay - spec.origin) // spec.length
-        if closed < ended and _recalled(ledger, monitor, spec, spec.span(closed), now=now, quiet=quiet):
-            return []
-        return list(range(closed, max(closed, ended)))
-    found = ledger.segments(monitor, kind="predictions")
-    full = sum(segment.rows for segment in found) // spec.records
-    indices = []
-    for index in range(closed, full):
-        span = _count_span(store, spec, found, index)
-        if span is None or span.end + spec.delay > now:
-            break
-        if index == closed and _recalled(ledger, monitor, spec, (span.start, span.end + 1), now=now, quiet=quiet):
-            break
-        indices.append(index)
+    if spec.records:
+        span = open_span(ledger, store, monitor, spec, closed, by=now - spec.delay)
+        indices = [closed] if span else []
+    else:
+        indices = list(range(closed, max(closed, (now - spec.delay - spec.origin) // spec.length)))
+        span = Span.of_times(*spec.span(closed))
+    if indices and span and _recalled(ledger, monitor, spec, span.times, now=now, quiet=quiet):
+        return []
     return indices
 
 
 def _recalled(ledger: Ledger, monitor: str, spec: WatchSpec, times: tuple[int, int], *, now: int, quiet: int) -> bool:
     """Whether records from one time up to another came only when their window might have been closed already, and
-    anything of it came within the last ``quiet`` µs: who records the past posts many batches, and their labels next."""
+    anything of it came within the last ``quiet`` µs: who records the past posts many batches, and their labels next.
+
+    Labels count that are of known records of these times, and only for a while: other traffic keeps nothing open.
+    """
     if not quiet:
         return False
-    found = ledger.segments(monitor, between=times)
-    came = [micros(segment.create_time) for segment in found if segment.kind == "predictions"]
-    if not came or max(came) <= times[1] + spec.delay:
+    predictions = ledger.segments(monitor, kind="predictions", between=times)
+    recorded = max((micros(segment.create_time) for segment in predictions), default=0)
+    if recorded <= times[1] + spec.delay or now - recorded >= PATIENCE * quiet:
         return False
-    return now - max(micros(segment.create_time) for segment in found) < quiet
+    labels = [one for one in ledger.segments(monitor, kind="labels", between=times) if one.overlaps(*times)]
+    return now - max([recorded, *(micros(segment.create_time) for segment in labels)]) < quiet
 
 
 def read_window(ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, index: int) -> WindowRows:
-    """A pure function of the segments. Beside its result it needs about 60 bytes a record."""
+    """A pure function of the segments, and of where the windows of so many records before it were closed.
+
+    Beside its result it needs about 60 bytes a record.
+    """
     through = ledger.last_segment(monitor)  # what comes while we read has a greater number, and is left for later
     if spec.records:
-        everything = ledger.segments(monitor, kind="predictions")
-        span = _count_span(store, spec, [segment for segment in everything if segment.seq <= through], index)
-        span = span or _Span((0, 0, 0), (0, 0, 0), spec.origin, spec.origin)
+        span = count_span(ledger, store, monitor, spec, index, through=through)
     else:
-        start, end = spec.span(index)
-        span = _Span((start, 0, 0), (end, 0, 0), start, end)
-    found = ledger.segments(monitor, between=(span.start, span.end + 1))
+        span = Span.of_times(*spec.span(index))
+    found = ledger.segments(monitor, between=span.times)
     found = [segment for segment in found if segment.key and segment.seq <= through]
     predictions = _read_predictions(store, spec, span, [one for one in found if one.kind == "predictions"])
     labels = (decode_labels(spec, _get(store, one)) for one in found if one.kind == "labels")
     joined, disagreeing, delay_s = _join(predictions, labels, len(spec.labels))
+    start, end = span.first[0], span.stop[0]
     return WindowRows(
         scores=predictions.scores,
         labels=joined,
@@ -119,10 +108,12 @@ def read_window(ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpe
         versions=predictions.versions,
         conflicts=predictions.conflicts + disagreeing,
         label_delay_s=delay_s,
-        start=span.start,
-        end=span.end,
+        start=int(predictions.time.min(initial=end)) if spec.records else start,
+        end=end,
         through=through,
         patient_keys=predictions.patient_keys,
+        last_record=span.last_record,
+        between=span.times,
     )
 
 
@@ -138,35 +129,7 @@ class _Records:
     conflicts: int
 
 
-def _count_span(store: ObjectStore, spec: WatchSpec, found: Sequence[Segment], index: int) -> _Span | None:
-    """Where window ``index`` of ``spec.records`` records lies; None where there are not so many."""
-    found = [segment for segment in found if segment.rows]
-    low, high = index * spec.records, (index + 1) * spec.records
-    if sum(segment.rows for segment in found) < high:
-        return None
-    # A segment is read only if some of its records may have a rank in [low, high].
-    firsts = np.array([segment.first_time for segment in found], np.int64)
-    lasts = np.array([segment.last_time for segment in found], np.int64)
-    rows = np.array([segment.rows for segment in found], np.int64)
-    by_first, by_last = np.argsort(firsts), np.argsort(lasts)
-    until_last = _cumulated(rows[by_first])[np.searchsorted(firsts[by_first], lasts, side="right")]
-    before_first = _cumulated(rows[by_last])[np.searchsorted(lasts[by_last], firsts, side="left")]
-    below, above = until_last <= low, before_first > high
-    read = [decode_predictions(spec, _get(store, found[place])).batch for place in np.flatnonzero(~below & ~above)]
-    time = np.concatenate([batch.time for batch in read])
-    hi, lo = digest_keys(np.concatenate([batch.records for batch in read]))
-    order = np.lexsort((lo, hi, time))
-    offset = int(rows[below].sum())
-
-    def place(rank: int) -> Place:
-        row = order[rank - offset]
-        return int(time[row]), int(hi[row]), int(lo[row])
-
-    last = place(high - 1)
-    return _Span(place(low), (last[0], last[1], last[2] + 1), place(low)[0], last[0])
-
-
-def _read_predictions(store: ObjectStore, spec: WatchSpec, span: _Span, found: Sequence[Segment]) -> _Records:
+def _read_predictions(store: ObjectStore, spec: WatchSpec, span: Span, found: Sequence[Segment]) -> _Records:
     most = sum(segment.rows for segment in found)
     scores, codes = np.empty((len(spec.labels), most), np.float32), np.empty((len(spec.attributes), most), np.int16)
     hi, lo, patient_hi, patient_lo, rows = (np.empty(most, np.uint64) for _ in range(5))
@@ -272,19 +235,6 @@ def _numbered(hi: np.ndarray, lo: np.ndarray) -> np.ndarray:
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.cumsum(starts)
     return numbers
-
-
-def _before(time: np.ndarray, keys: Keys, place: Place) -> np.ndarray:
-    """(N,) whether a record comes before a place."""
-    hi, lo = keys
-    first, second, third = place[0], np.uint64(place[1]), place[2]
-    smaller = np.zeros(len(lo), bool) if third == 0 else lo <= np.uint64(third - 1)
-    earlier: np.ndarray = (time < first) | ((time == first) & ((hi < second) | ((hi == second) & smaller)))
-    return earlier
-
-
-def _cumulated(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)])
 
 
 def _get(store: ObjectStore, segment: Segment) -> bytes:

@@ -101,3 +101,9 @@ class Segment:
     first_time: int | None
     last_time: int | None
     create_time: datetime
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether its known records' times reach into those from ``start`` to before ``end``, µs."""
+        if self.first_time is None or self.last_time is None:
+            return False
+        return self.first_time < end and self.last_time >= start

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from services.errors import NotFound
 
@@ -100,6 +100,18 @@ def _named_sums(rows: Iterable[Any]) -> dict[str, int]:
         "late_predictions": total("late", "predictions"),
         "late_labels": total("late", "labels"),
     }
+
+
+def count_late(db: Connection, found: Iterable[Segment], index: int) -> None:
+    """Count what segments say of known records as late for a window that is closed without them.
+
+    At most so many rows are: some may be of the windows beside it, which is seen only in the objects.
+    """
+    for segment in found:
+        at = segments.c.seq == segment.seq
+        late = dict(db.execute(select(segments.c.late_windows).where(at)).scalar_one())
+        late.setdefault(str(index), max(0, segment.rows - max(0, segment.unknown)))
+        db.execute(update(segments).where(at).values(late_windows=late, late=sum(late.values())))
 
 
 def late_rows(db: Connection, monitor: str) -> dict[int, int]:

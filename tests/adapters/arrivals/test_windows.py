@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +53,16 @@ def expected(mask: np.ndarray, predictions: Predictions = PREDICTIONS, labels: L
         through=0,
         patient_keys=np.array([int.from_bytes(name[:8], "big") for name in names], np.uint64),
     )
+
+
+def close(log: ArrivalLog, spec: WatchSpec, index: int) -> int:
+    """Close a window as it is read now; how many records are in it."""
+    rows = log.read_window(MONITOR, spec, index)
+    end = (datetime(1970, 1, 1) + timedelta(microseconds=rows.end)).isoformat() + "Z"
+    summary = {"index": index, "end_time": end, "last_record": rows.last_record}
+    said: dict[str, Any] = {"digest": "", "summary": summary, "key": "", "points": [], "alarms": []}
+    assert log._ledger.close_window(MONITOR, index, revision=1, through=rows.through, between=rows.between, **said)
+    return rows.scores.shape[1]
 
 
 @st.composite
@@ -98,7 +110,7 @@ def test_any_order_batching_repetition_and_process_gives_the_same_bytes(
             times = PREDICTIONS.time[mask]
             assert (found.start, found.end) == (times.min(), times.max())
             assert same(found, WindowRows(**{**vars(expected(mask)), "start": found.start, "end": found.end}))
-        assert logs[1].closable(MONITOR, spec, NOW, 0) == list(range(full))
+        assert logs[1].closable(MONITOR, spec, NOW, 0) == [0][:full]
         logs[0]._ledger.close()
 
 
@@ -136,8 +148,62 @@ def test_a_window_may_be_closed_when_its_labels_had_their_time(tmp_path: Path) -
     spec = WatchSpec(SPEC.labels, SPEC.attributes, SPEC.origin, delay=DAY_US, records=20)
     log.append_predictions(MONITOR, spec, PREDICTIONS, NOW)
     last = np.sort(PREDICTIONS.time)[39] - SPEC.origin + DAY_US
-    assert log.closable(MONITOR, spec, ORIGIN + timedelta(microseconds=int(last)), 0) == [0, 1]
-    assert log.closable(MONITOR, spec, ORIGIN + timedelta(microseconds=int(last) - 1), 0) == [0]
+    assert close(log, spec, 0) == 20
+    assert log.closable(MONITOR, spec, ORIGIN + timedelta(microseconds=int(last)), 1) == [1]
+    assert log.closable(MONITOR, spec, ORIGIN + timedelta(microseconds=int(last) - 1), 1) == []
+
+
+@pytest.mark.parametrize("times", [1, 5, 3 * DAY_US])  # many records at one time, or none
+@pytest.mark.parametrize("size", [1, 7, 20])
+def test_a_record_is_in_one_window_of_so_many_however_late_it_comes(tmp_path: Path, size: int, times: int) -> None:
+    rows, before = np.random.default_rng(size).permutation(COUNT), 40
+    predictions = Predictions(
+        PREDICTIONS.records,
+        PREDICTIONS.patients,
+        SPEC.origin + (PREDICTIONS.time - SPEC.origin) % times,
+        PREDICTIONS.codes,
+        np.arange(2 * COUNT, dtype=np.float32).reshape(2, COUNT),
+    )
+    (log,) = new_logs(str(tmp_path), 1)
+    spec = counting(size)
+    for part in np.array_split(rows[:before], 3):
+        log.append_predictions(MONITOR, spec, predictions.take(part), NOW)
+    for index in range(2):
+        assert close(log, spec, index) == size
+    ends = [log.read_window(MONITOR, spec, index).last_record for index in range(2)]
+    for part in np.array_split(rows[before:], 3):
+        log.append_predictions(MONITOR, spec, predictions.take(part), NOW)
+    closed = 2
+    while closed < 12 and log.closable(MONITOR, spec, NOW, closed):
+        assert close(log, spec, closed) == size
+        closed += 1
+    found = windows(log, spec, closed)
+    assert [one.last_record for one in found[:2]] == ends, "a closed window keeps its bounds"
+    assert size < 20 or sum(one.scores.shape[1] for one in found[:2]) > 2 * size, "late ones are in it"
+    numbers = np.concatenate([one.scores[0] for one in found]).astype(int)
+    order = np.lexsort((*_halves(predictions), predictions.time))
+    assert sorted(numbers) == sorted(order[: len(numbers)]), "each record up to the last window's end is in one window"
+    assert closed == 12 or len(numbers) > COUNT - size
+    at = 0
+    for one in found:
+        assert set(one.scores[0].astype(int)) == set(order[at : at + one.scores.shape[1]])
+        at += one.scores.shape[1]
+
+
+def test_segments_are_not_read_while_the_labels_of_a_window_have_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    spec = WatchSpec(SPEC.labels, SPEC.attributes, SPEC.origin, delay=9 * DAY_US, records=20)
+    for rows in np.array_split(np.argsort(PREDICTIONS.time), 6):
+        log.append_predictions(MONITOR, spec, PREDICTIONS.take(rows), NOW)
+    reads: list[str] = []
+    plain = MemoryStore.get
+    monkeypatch.setattr(MemoryStore, "get", lambda *given, **more: reads.append(given[1]) or plain(*given, **more))
+    assert log.closable(MONITOR, spec, ORIGIN + timedelta(days=9), 0) == []
+    assert reads == []
+    assert log.closable(MONITOR, spec, ORIGIN + timedelta(days=13), 0) == [0]
+    assert 0 < len(reads) < 6
 
 
 def test_an_empty_window_has_no_rows(tmp_path: Path) -> None:
@@ -240,3 +306,20 @@ def test_a_window_of_the_past_waits_until_nothing_more_of_it_comes(tmp_path: Pat
     assert log.closable(MONITOR, SPEC, came + timedelta(seconds=61), 0, quiet_s=60)[0] == 0
     log.append_labels(MONITOR, SPEC, LABELS.take(np.arange(half)), NOW)
     assert log.closable(MONITOR, SPEC, came + timedelta(seconds=59), 0, quiet_s=60) == []
+    assert log.closable(MONITOR, SPEC, datetime.now(UTC) + timedelta(seconds=61), 0, quiet_s=60)[0] == 0
+
+
+def test_labels_of_other_records_do_not_keep_a_window_of_the_past_open(tmp_path: Path) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    days = SPEC.window_of(PREDICTIONS.time)
+    log.append_predictions(MONITOR, SPEC, PREDICTIONS, NOW)
+    came, quiet_s = datetime.now(UTC), 0.2
+    time.sleep(quiet_s)
+    log.append_labels(MONITOR, SPEC, made(5, seed=8)[1], NOW)  # of records that nobody recorded
+    log.append_labels(MONITOR, SPEC, LABELS.take(days == 2), NOW)
+    assert log.closable(MONITOR, SPEC, datetime.now(UTC), 0, quiet_s=quiet_s)[0] == 0
+    log.append_labels(MONITOR, SPEC, LABELS.take(days == 0), NOW)
+    assert log.closable(MONITOR, SPEC, datetime.now(UTC), 0, quiet_s=quiet_s) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("services.adapters.arrivals.windows.PATIENCE", 1)  # labels came last, but that is long enough
+        assert log.closable(MONITOR, SPEC, came + timedelta(seconds=2 * quiet_s), 0, quiet_s=quiet_s)[0] == 0
