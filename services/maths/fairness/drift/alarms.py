@@ -5,6 +5,11 @@ a single window far off (abrupt), and bets that need no large numbers (betting).
 is spent once, split as the weights are. e-BH (Wang and Ramdas 2022) calls the k series with the largest values where
 the k-th is at least S / (α k); if nothing drifts, the probability of any alarm at any time is at most α, since k values
 of S / (α k) average 1/α over the S series.
+
+Bets against an estimated reference are fair only if it is not too far off, and a monitor of many series has many
+references: each may be off with an S-th of the α that MISSED_REFERENCE takes from the betting arm, and the bets have
+what is left. Then, with m of S references estimated and half of the betting arm's .2 for each, any is missed with
+probability at most .1 α m / S, and if none is, the e-values average at most 1 − .1 m / S: α together.
 """
 
 from __future__ import annotations
@@ -41,6 +46,8 @@ HORIZON = 52
 ARMS = ("persistent", "abrupt", "betting")
 WEIGHTS = (0.35, 0.45, 0.2)
 """Shares of α, tuned by simulation: tests/maths/fairness/drift/test_false_alarms.py and test_detection.py."""
+MISSED_REFERENCE = 0.5
+"""Share of the betting arm's α that pays for references which were estimated too far off for its bets to be fair."""
 
 Places = NDArray[np.int64]
 
@@ -216,16 +223,16 @@ def verdicts(
     known = np.isfinite(reference.value) & np.isfinite(reference.variance)
     value, variance = np.where(known, reference.value, 0.0), np.where(known, reference.variance, 0.0)
     running = running_change(gaps, value, variance)
-    arms = log_arms(gaps, running, value, variance, horizon)
-    arms = np.where(known[:, None], arms, 0.0)
+    arms = log_arms(gaps, running, value, variance, horizon=horizon, alpha=alpha, series=len(gaps.keys))
+    arms = np.where(known[:, None], arms, 0.0) + log_shares(variance)[:, :, None]
     lower, upper = confidence_sequence(running, alpha * WEIGHTS[0])
-    together = np.logaddexp.reduce(arms + np.log(WEIGHTS)[:, None, None], axis=0)
+    together = np.logaddexp.reduce(arms, axis=0)
     e_values = np.exp(np.minimum(together, 700.0))
     called = np.maximum.accumulate(e_bh(e_values, alpha), axis=1)
     alarmed_at = np.where(called.any(axis=1), called.argmax(axis=1), -1)
     since, recent = change_points(gaps, value)
     at = np.where(alarmed_at >= 0, alarmed_at, gaps.gap.shape[1] - 1)
-    at_alarm = np.take_along_axis(arms, at[None, :, None], axis=2)[..., 0] + np.log(WEIGHTS)[:, None]
+    at_alarm = np.take_along_axis(arms, at[None, :, None], axis=2)[..., 0]
     hide = np.where(known, 1.0, np.nan)[:, None]
     return Verdicts(
         gaps.keys,
@@ -246,9 +253,20 @@ def verdicts(
     )
 
 
-def log_arms(gaps: GapSeries, running: Running, value: Floats, variance: Floats, horizon: int) -> Floats:
-    """(3, S, T) logs of the e-processes of ARMS."""
-    return np.stack([persistent(running), abrupt(gaps, value, variance, horizon), betting(gaps, value, variance)])
+def log_arms(
+    gaps: GapSeries, running: Running, value: Floats, variance: Floats, *, horizon: int, alpha: float, series: int
+) -> Floats:
+    """(3, S, T) logs of the e-processes of ARMS, for a monitor of ``series`` that may spend ``alpha`` in all."""
+    miss = alpha * WEIGHTS[ARMS.index("betting")] * MISSED_REFERENCE / series
+    return np.stack([persistent(running), abrupt(gaps, value, variance, horizon), betting(gaps, value, variance, miss)])
+
+
+def log_shares(variance: Floats) -> Floats:
+    """(3, S) logs of the arms' shares of α, less what an estimated reference costs: ``variance`` (S,) is its own."""
+    shares = np.repeat(np.array(WEIGHTS)[:, None], len(variance), axis=1)
+    shares[ARMS.index("betting"), variance > 0] *= 1 - MISSED_REFERENCE
+    logs: Floats = np.log(shares)
+    return logs
 
 
 def e_bh(e_values: Floats, alpha: float) -> NDArray[np.bool_]:

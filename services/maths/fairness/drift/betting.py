@@ -14,31 +14,33 @@ of a stream depend on each other; they are met by an approximation, every bet ov
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import norm
 
 from services.maths.fairness.drift.series import LARGEST, D, GapSeries, N, recurrence
 from services.maths.fairness.sums import Floats
 
 STAKES = (-0.4, -0.2, -0.1, -0.05, -0.02, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Changes that are bet on, in equal parts."""
-REFERENCE_REACH = 2.807
-"""An estimated reference may lie this many standard errors off (two-sided .005); the null is as wide as that."""
 
 _EDGE = 0.002
 _STEPS = 30
 _FLAT = 1e-9
 
 
-def betting(gaps: GapSeries, reference: Floats, reference_variance: Floats) -> Floats:
+def betting(gaps: GapSeries, reference: Floats, reference_variance: Floats, miss: float) -> Floats:
     """(S, T) log e-process of the gap differing from ``reference`` (S,), known or with a variance.
 
+    An estimated reference makes the null an interval, wide enough to miss the true gap with probability ``miss``, half
+    of it on either side. Where it does miss, bets win without a change however long one waits: the e-process is valid
+    but for that probability, which the caller has to pay for out of α, for every series whose reference was estimated.
     The rest's value is guessed from the windows before, so the first window is not bet on.
     """
+    error = norm.isf(miss / 2) * np.sqrt(reference_variance)
     guess = _earlier_rest(gaps)
     again = recurrence(gaps, np.ones_like(gaps.gap))
     log_pay = []
     for stake in STAKES:
-        reach = np.sign(stake) * REFERENCE_REACH * np.sqrt(reference_variance)
-        null = np.clip(reference + reach, -0.99, 0.99)[:, None]
+        null = np.clip(reference + np.sign(stake) * error, -0.99, 0.99)[:, None]
         log_pay.append(_log_pay(gaps, guess, null, again, stake).cumsum(axis=1))
     together: Floats = np.logaddexp.reduce(np.stack(log_pay), axis=0) - np.log(len(STAKES))
     return together

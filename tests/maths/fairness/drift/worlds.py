@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.maths.fairness.drift.alarms import WEIGHTS, Reference, log_arms
+from services.maths.fairness.drift.alarms import Reference, log_arms, log_shares
 from services.maths.fairness.drift.sequences import running_change
 from services.maths.fairness.drift.series import GapSeries, Series, gaps_of
 
@@ -77,8 +77,9 @@ def first_alarms(gaps: GapSeries, reference: Reference | None = None, *, alpha=0
     """
     nothing = np.zeros(len(gaps.keys))
     value, variance = (nothing, nothing) if reference is None else (reference.value, reference.variance)
-    arms = log_arms(gaps, running_change(gaps, value, variance), value, variance, gaps.gap.shape[1])
-    together = np.logaddexp.reduce(arms + np.log(WEIGHTS)[:, None, None], axis=0)
+    running = running_change(gaps, value, variance)
+    arms = log_arms(gaps, running, value, variance, horizon=gaps.gap.shape[1], alpha=alpha, series=series)
+    together = np.logaddexp.reduce(arms + log_shares(variance)[:, :, None], axis=0)
     called = together >= np.log(series / alpha)
     return np.where(called.any(axis=1), called.argmax(axis=1) + 1.0, np.inf)
 
