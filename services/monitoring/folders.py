@@ -39,6 +39,7 @@ from services.monitoring.watched import Watched
 from services.monitoring.wire import STORE
 
 SHOWN_FAULTS = 5
+LARGEST_OBJECT_BYTES = 256 << 20
 _CHUNK = 1 << 20
 
 Entry = dict[str, Any]
@@ -91,9 +92,9 @@ class Folders:
     def _files(self, folder: str) -> Iterator[_File]:
         check_folder(folder, self._settings.import_roots)
         if folder.startswith(STORE):
-            prefix = folder.removeprefix(STORE)
+            prefix = f"{folder.removeprefix(STORE).rstrip('/')}/"  # "chest" is not "chest-adult"
             for key in self._store.keys(prefix):
-                name = key.removeprefix(prefix).lstrip("/")
+                name = key.removeprefix(prefix)
                 if kind := kind_of(name.rpartition("/")[2]):
                     # An object is read once: stores tell of no change without being read whole.
                     yield _File(name, kind, [0], True, partial(_object, self._store, key))
@@ -103,7 +104,7 @@ class Folders:
             kind, about = kind_of(path.name), path.lstat()
             if kind is not None and stat.S_ISREG(about.st_mode):  # a link could lead out of the import root
                 settled = now - about.st_mtime >= self._settings.settle_s
-                yield _File(path.name, kind, [about.st_size, about.st_mtime_ns], settled, partial(_open, path))
+                yield _File(path.name, kind, [about.st_size, about.st_mtime_ns], settled, partial(open_table, path))
 
     def _read(self, recorder: Recorder, file: _File, before: Entry) -> Iterator[Entry]:
         """Entries as the table is read, the last one with its mark. Never raises for what is wrong with a table."""
@@ -173,12 +174,22 @@ def _at_row(offset: int, record: Callable[[], int]) -> int:
 
 
 def _object(store: ObjectStore, key: str) -> BinaryIO:
+    """The object in memory. Raises TableFault for one that is too large for that."""
+    if store.size(key) > LARGEST_OBJECT_BYTES:
+        raise TableFault(f"an object may have {LARGEST_OBJECT_BYTES} bytes; give larger tables in parts")
     return io.BytesIO(store.get(key))
 
 
-def _open(path: Path) -> BinaryIO:
-    """The file itself, never what a link that took its place meanwhile points to."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+def open_table(path: Path) -> BinaryIO:
+    """The file itself, whatever took its place since it was listed: no link is followed and no pipe waited for.
+
+    Raises OSError, and TableFault for what is no regular file.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise TableFault("no regular file")
+    return os.fdopen(opened, "rb")
 
 
 def _hashed(file: BinaryIO, length: int | None) -> Any:

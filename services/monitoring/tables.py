@@ -1,6 +1,7 @@
 """Tables of predictions and labels that lie in a monitor's folder: their columns as arrays, a batch at a time.
 
-A fault names the row (a line of the file for CSV), the column and what is wrong; never a record's or a patient's id.
+A fault names the row (a line of the file for CSV), the column and what is wrong. It never quotes a cell or the name of
+a column that it does not know: those are ids of records and patients where columns are swapped or a header is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ Kind = Literal["predictions", "labels"]
 RECORD, PATIENT, TIME, VERSION = "record_id", "patient_id", "time", "model_version"
 SCORE_PREFIX, ATTRIBUTE_PREFIX, LABEL_PREFIX = "score.", "attribute.", "label."
 BLOCK_BYTES = 8 * 1024 * 1024
-_SHOWN = 40
 
 
 class TableFault(Exception):
@@ -183,9 +183,9 @@ def _columns(
     meaning |= {name: f"{ATTRIBUTE_PREFIX}{name}" for name in attributes if name not in meaning}
     meaning |= {f"{ATTRIBUTE_PREFIX}{name}": f"{ATTRIBUTE_PREFIX}{name}" for name in attributes}
     found: dict[str, pa.ChunkedArray] = {}
-    for name in table.column_names:
+    for place, name in enumerate(table.column_names):
         if name not in meaning:
-            raise TableFault(f"unknown column {name[:_SHOWN]!r}; there may be {', '.join(meaning)}")
+            raise TableFault(f"column {place + 1} has an unknown name; there may be {', '.join(meaning)}")
         if meaning[name] in found:
             raise TableFault(f"two columns for {meaning[name]!r}")
         found[meaning[name]] = table[name]
@@ -214,8 +214,7 @@ def _codes(column: pa.ChunkedArray, name: str, levels: Sequence[str]) -> np.ndar
     blank = pc.fill_null(pc.equal(texts, ""), True).to_numpy()
     strange = np.flatnonzero((places < 0) & ~blank)
     if len(strange):
-        level = texts[int(strange[0])].as_py()
-        raise TableFault(f"{name} has no level {level[:_SHOWN]!r}; it has {', '.join(levels)}", int(strange[0]))
+        raise TableFault(f"{name} is none of its levels {', '.join(levels)}", int(strange[0]))
     return np.asarray(places)
 
 

@@ -33,6 +33,7 @@ def test_bytes_come_back_under_the_key_of_their_own_digest(store: ObjectStore) -
     ref = store.put(b"pixels", media_type="application/octet-stream")
     digest = hashlib.sha256(b"pixels").hexdigest()
     assert (ref.key, ref.sha256, ref.bytes) == (f"sha256/{digest[:2]}/{digest}", digest, 6)
+    assert store.size(ref.key) == 6
     assert store.get(ref.key) == b"pixels"
     assert store.get(ref.key, sha256=digest) == b"pixels"
 
@@ -62,9 +63,10 @@ def test_a_large_object_comes_back_whole(store: ObjectStore) -> None:
 def test_an_absent_object_is_not_found(store: ObjectStore) -> None:
     key = content_key("ab" * 32)
     assert not store.exists(key)
-    with pytest.raises(NotFound) as caught:
-        store.get(key)
-    assert caught.value.reason == "ARTIFACT_NOT_FOUND"
+    for attempt in (store.get, store.size):
+        with pytest.raises(NotFound) as caught:
+            attempt(key)
+        assert caught.value.reason == "ARTIFACT_NOT_FOUND"
 
 
 def test_a_name_takes_the_newest_bytes(store: ObjectStore) -> None:
@@ -108,7 +110,7 @@ def test_keys_may_hold_spaces_and_any_letters(store: ObjectStore) -> None:
     ["", "/etc/passwd", "a//b", "../a", "a/../b", "a/..", "a\\b", "a\0b", ".staging/x", "a/", "\ud800", "x" * 300],
 )
 def test_keys_with_tricks_are_refused(store: ObjectStore, key: str) -> None:
-    for attempt in (store.get, store.exists, store.delete, lambda key: store.put_named(key, b"")):
+    for attempt in (store.get, store.exists, store.size, store.delete, lambda key: store.put_named(key, b"")):
         with pytest.raises(InvalidInput) as caught:
             attempt(key)
         assert caught.value.reason == "OBJECT_KEY_INVALID"

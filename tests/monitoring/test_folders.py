@@ -14,8 +14,9 @@ import pytest
 from evenhand.monitoring.v1 import monitoring_service_pb2
 
 from services.adapters.arrivals import ArrivalLog
-from services.monitoring.folders import Folders
+from services.monitoring.folders import Folders, open_table
 from services.monitoring.settings import Settings
+from services.monitoring.tables import TableFault
 from tests.monitoring.traffic import DAY, Traffic, times
 from tests.monitoring.world import World, midnight, stamp
 
@@ -122,7 +123,7 @@ async def test_an_unfinished_parquet_file_waits_and_an_old_one_is_at_fault(world
 
 
 FAULTS = {
-    "a level that the monitor lacks": (f"r2,p2,{TIME},Other,0.5", "sex has no level 'Other'; it has Female, Male"),
+    "a level that the monitor lacks": (f"r2,p2,{TIME},Other,0.5", "sex is none of its levels Female, Male"),
     "a score above 1": (f"r2,p2,{TIME},Male,1.5", "the score of Edema is not in [0, 1]"),
     "a score that is no number": (f"r2,p2,{TIME},Male,high", "Edema is not a number"),
     "no time": ("r2,p2,,Male,0.5", "time is blank"),
@@ -156,7 +157,10 @@ async def test_a_bad_row_is_named_by_file_and_line_and_stops_no_other_file(
 @pytest.mark.parametrize(
     ("header", "why"),
     [
-        ("record_id,patient_id,time,sex,Edem", "unknown column 'Edem'"),
+        (
+            "record_id,patient_id,time,sex,Edem",
+            "column 5 has an unknown name; there may be record_id, patient_id, time, model_version, Edema",
+        ),
         ("record_id,patient_id,time,sex", "no column of any label"),
         ("record_id,time,sex,Edema", "there is no column 'patient_id'"),
         ("record_id,patient_id,time,Edema,score.Edema", "two columns for 'score.Edema'"),
@@ -168,6 +172,20 @@ async def test_columns_are_checked_before_any_row(world: World, folder: Path, he
     (folder / "predictions.csv").write_text(f"{header}\n{','.join('1' for _ in header.split(','))}\n")
     assert why in _look(world, name)
     assert world.ledger().arrivals(name)["predictions"] == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"MRN-77,MRN-12,{TIME},Female,0.25\n" * 2, f"record_id,patient_id,time,Edema,sex\nr1,p1,{TIME},0.25,MRN-77\n"],
+    ids=["no header", "swapped columns"],
+)
+async def test_what_is_wrong_is_said_without_a_cell(world: World, folder: Path, content: str) -> None:
+    name = await _watching(world, str(folder))
+    (folder / "predictions.csv").write_text(content)
+    trouble = _look(world, name)
+    assert "predictions.csv: " in trouble
+    assert "MRN" not in trouble
+    assert "MRN" not in str(world.ledger().get_resource(f"{name}/files"))
 
 
 async def test_rows_that_contradict_rows_before_are_left_out_and_counted(world: World, folder: Path) -> None:
@@ -188,6 +206,31 @@ async def test_links_out_of_the_folder_are_not_followed(world: World, folder: Pa
     name = await _watching(world, str(folder))
     assert _look(world, name) == ""
     assert world.ledger().arrivals(name)["predictions"] == 0
+
+
+async def test_what_takes_the_place_of_a_table_is_not_waited_for(folder: Path) -> None:
+    pipe, real = folder / "predictions.csv", folder / "real.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(TableFault, match="no regular file"):
+        open_table(pipe)
+    real.write_text("record_id\n")
+    with open_table(real) as opened:
+        assert opened.read() == b"record_id\n"
+    (folder / "link.csv").symlink_to(real)
+    with pytest.raises(OSError):
+        open_table(folder / "link.csv")
+
+
+async def test_an_object_that_is_too_large_is_said_and_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.monitoring.folders.LARGEST_OBJECT_BYTES", 10)
+    name = await _watching(world, "store:site/chest/")
+    world.store().put_named("site/chest/predictions-1.csv", GOOD.format(time=TIME).encode())
+    trouble = _look(world, name)
+    assert trouble == "predictions-1.csv: an object may have 10 bytes; give larger tables in parts"
+    assert world.ledger().arrivals(name)["predictions"] == 0
+    assert _look(world, name) == trouble
 
 
 async def test_a_folder_that_goes_away_is_said_and_forgotten_when_it_is_back(world: World, folder: Path) -> None:
@@ -212,7 +255,8 @@ async def test_a_prefix_of_the_object_store_is_watched_alike(world: World) -> No
     name = await _watching(world, "store:site/chest")
     store = world.store()
     store.put_named("site/chest/predictions-1.csv", GOOD.format(time=TIME).encode())
-    store.put_named("site/other/predictions-1.csv", GOOD.format(time=TIME).replace("r1", "r9").encode())
+    for other in ("site/other", "site/chest-adult"):
+        store.put_named(f"{other}/predictions-1.csv", GOOD.format(time=TIME).replace("r1", "r9").encode())
     assert _look(world, name) == ""
     store.put_named("site/chest/2026/predictions-2.csv", GOOD.format(time=TIME).replace("r1", "r2").encode())
     store.put_named("site/chest/labels.csv", b"record_id,Edema,Fracture\nr1,1,\nr2,0,-1\n")

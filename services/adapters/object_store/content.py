@@ -57,6 +57,10 @@ class ObjectStore(Protocol):
         """Whether an object has this key."""
         ...
 
+    def size(self, key: str) -> int:
+        """Bytes of an object, without reading them. Raises :class:`NotFound` ``ARTIFACT_NOT_FOUND``."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
         ...

@@ -68,6 +68,13 @@ class DirectoryStore:
         with _faults(key):
             return (self._root / key).is_file()
 
+    def size(self, key: str) -> int:
+        check_key(key)
+        if not self.exists(key):
+            raise not_found(key)
+        with _faults(key):
+            return (self._root / key).stat().st_size
+
     def delete(self, key: str) -> None:
         check_key(key)
         with _faults(key), suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):

@@ -34,6 +34,9 @@ class MemoryStore:
         check_key(key)
         return key in self._objects
 
+    def size(self, key: str) -> int:
+        return len(self.get(key))
+
     def delete(self, key: str) -> None:
         check_key(key)
         self._objects.pop(key, None)

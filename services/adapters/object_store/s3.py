@@ -99,6 +99,10 @@ class S3Store:
             return False
         return True
 
+    def size(self, key: str) -> int:
+        check_key(key)
+        return int(self._call(key, lambda: self._client.stat_object(self._bucket, key)).size or 0)
+
     def delete(self, key: str) -> None:
         check_key(key)
         try:
