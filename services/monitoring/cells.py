@@ -5,6 +5,7 @@ The object is the canonical JSON of what a window's digest is taken over, so its
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -39,16 +40,17 @@ def read_sums(store: ObjectStore, summary: Mapping[str, Any]) -> WindowCells:
 def put_patients(store: ObjectStore, monitor: str, keys: np.ndarray) -> str:
     """Keep who was in a window, as (K,) ascending uint64, for later windows; the object's key.
 
-    The monitor's name is in it, so that no other monitor shares the object.
+    It lies under the monitor's name, with which all of it is deleted: that of all revisions and of killed attempts.
     """
-    return store.put(f"{monitor}\n".encode() + keys.astype("<u8").tobytes()).key
+    data = keys.astype("<u8").tobytes()
+    return store.put_named(f"{monitor}/patients/{hashlib.sha256(data).hexdigest()}", data).key
 
 
 def seen_before(store: ObjectStore, keys: np.ndarray, earlier: Iterable[Mapping[str, Any]]) -> np.ndarray:
     """(K,) bool: which of the ascending keys of patients were in windows with these summaries."""
     seen = np.zeros(len(keys), bool)
     for summary in earlier:
-        known = np.frombuffer(store.get(summary["patients_key"]).partition(b"\n")[2], "<u8")
+        known = np.frombuffer(store.get(summary["patients_key"]), "<u8")
         if len(known):
             places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
             seen |= known[places] == keys

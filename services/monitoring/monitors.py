@@ -23,7 +23,7 @@ from services.monitoring import wire
 from services.monitoring.planning import Expected, plan_message
 from services.monitoring.references import audit_rows
 from services.monitoring.resolution import Offer, resolve, served_model
-from services.monitoring.resources import KIND, closed_windows, files_name, monitor_message, plain, stamp
+from services.monitoring.resources import KIND, files_name, monitor_message, plain, stamp
 from services.monitoring.settings import Settings
 from services.monitoring.watched import Watched
 
@@ -146,12 +146,9 @@ class Monitors:
 
     def _delete(self, name: str) -> None:
         find_monitor(self._ledger, name, "name")
-        patients = [summary["patients_key"] for summary in closed_windows(self._ledger, name)]
         self._log.forget(name)
         if self._ledger.get_resource(files_name(name)) is not None:
             self._ledger.delete_resource(files_name(name))
-        for key in patients:
-            self._store.delete(key)
 
 
 def find_monitor(ledger: Ledger, name: str, at: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from services.adapters.arrivals import ArrivalLog, WatchSpec
 from services.adapters.ledger import Ledger
 from services.errors import Unavailable
 from services.monitoring import derive
-from services.monitoring.cells import read_sums
+from services.monitoring.cells import put_patients, read_sums
 from services.monitoring.closing import next_closing
 from services.monitoring.derive import DeriveTask, settle
 from tests.monitoring.traffic import DAY, Traffic, predictions, truths
@@ -230,6 +230,19 @@ async def test_who_comes_back_is_known_to_later_windows_and_no_part_of_a_digest(
     assert cells[2].patients.sum() > 0
     assert world.digests(made.name)[2] == world.digests(alone.name)[2]
     assert world.ledger().latest_points(made.name) != world.ledger().latest_points(alone.name)
+
+
+async def test_nothing_of_a_deleted_monitor_is_left_in_the_store(world: World) -> None:
+    before = set(world.store().keys())
+    made = await world.create(**SPEC)
+    task = DeriveTask(world.settings.ledger, world.settings.store, made.name, 0, again=True)
+    for seed in range(2):
+        world.record(made.name, ORIGIN, Traffic(0, records=50, seed=seed))
+        assert settle(world.ledger(), world.store(), task)["revision"] == seed + 1
+    put_patients(world.store(), made.name, np.arange(3, dtype=np.uint64))  # of a closing that was killed
+    assert len(list(world.store().keys(f"{made.name}/patients/"))) == 3
+    ArrivalLog(world.ledger(), world.store()).forget(made.name)
+    assert set(world.store().keys()) == before
 
 
 async def test_several_at_once_close_a_window_once(world: World) -> None:

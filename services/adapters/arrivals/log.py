@@ -135,8 +135,13 @@ class ArrivalLog:
         return read_window(self._ledger, self._store, monitor, spec, index)
 
     def forget(self, monitor: str) -> None:
-        """Delete a monitor with all that it recorded. Raises NotFound ``MONITOR_NOT_FOUND``."""
+        """Delete a monitor with all that it recorded, and every object whose key begins with its name.
+
+        Raises NotFound ``MONITOR_NOT_FOUND``.
+        """
         for key in self._ledger.delete_monitor(monitor):
+            self._store.delete(key)
+        for key in list(self._store.keys(f"{monitor}/")):
             self._store.delete(key)
         with self._lock:
             self._indices.pop(monitor, None)
