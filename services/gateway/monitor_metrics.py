@@ -16,9 +16,11 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from services.adapters.arrivals.watch import duration_micros
 from services.adapters.ledger import Ledger
 
 MOST_MONITORS = 200  # newest first; older ones are not read at all
+MOST_VERSIONS = 20  # of a monitor's model
 LONGEST_VALUE = 80
 OTHER = "other"
 
@@ -79,8 +81,8 @@ _SERIES_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.lab
 
 def monitor_blocks(ledger: Ledger) -> list[Block]:
     """Blocks of all monitors, those first that are to be shown first: the monitors themselves, then their series."""
-    bodies, _ = ledger.list_resources("monitor", page_size=MOST_MONITORS)
-    latest, arrived = ledger.all_latest(), ledger.all_arrivals()
+    bodies, _ = ledger.list_resources("monitor", page_size=MOST_MONITORS, leave_out=("plan",))
+    latest, arrived = ledger.all_latest(str(body["name"]) for body in bodies), ledger.all_arrivals()
     blocks: list[Block] = []
     series: list[tuple[tuple[Any, ...], Block]] = []
     for body in bodies:
@@ -157,7 +159,7 @@ def _monitor(body: Mapping[str, Any], last: Mapping[str, Any], arrivals: Mapping
         "window_due_seconds": None if state == "finished" else _due(window, closed),
         "closed_windows": float(closed),
         "label_delay_seconds": _known(last.get("label_delay_s")),
-        "label_wait_seconds": _duration(window.get("label_delay")),
+        "label_wait_seconds": duration_micros(window.get("label_delay")) / 1e6,
         "unknown_labels": float(arrivals.get("unknown_labels", 0)),
         "late_rows": float(late),
         "conflicts": float(arrivals.get("conflicts", 0)),
@@ -172,21 +174,18 @@ def _monitor(body: Mapping[str, Any], last: Mapping[str, Any], arrivals: Mapping
     for each in STATES:
         yield "state", (monitor, each), float(each == state)
     model = label_value(str(spec.get("model", "")).removeprefix("models/"))
-    for version in sorted(last.get("model_versions") or {}):
+    versions = last.get("model_versions") or {}
+    # Those with the most records; a count does not say which is the newest.
+    for version in sorted(versions, key=lambda name: (-int(versions[name]), name))[:MOST_VERSIONS]:
         yield "model_info", (monitor, model, label_value(version)), 1.0
 
 
 def _due(window: Mapping[str, Any], closed: int) -> float | None:
     """Unix time at which window number ``closed`` is to be closed; None where windows are cut by count."""
-    length, origin = _duration(window.get("length")), _unix(window.get("origin"))
+    length, origin = duration_micros(window.get("length")), _unix(window.get("origin"))
     if not length or origin is None:
         return None
-    return origin + (closed + 1) * length + (_duration(window.get("label_delay")) or 0.0)
-
-
-def _duration(given: Any) -> float | None:
-    """Seconds of a duration in proto3's JSON form, such as "604800s"."""
-    return None if given in (None, "") else float(str(given).removesuffix("s"))
+    return origin + ((closed + 1) * length + duration_micros(window.get("label_delay"))) / 1e6
 
 
 def _unix(given: Any) -> float | None:

@@ -221,7 +221,7 @@ def _is_ours(name: str) -> bool:
 def _pages(ledger: Ledger) -> Iterator[dict[str, Any]]:
     token = ""
     while True:
-        page, token = ledger.list_resources("monitor", page_size=1000, page_token=token)
+        page, token = ledger.list_resources("monitor", page_size=1000, page_token=token, leave_out=("plan",))
         yield from page
         if not token:
             return

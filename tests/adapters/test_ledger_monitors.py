@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from services.adapters.ledger import Ledger, open_ledger
+from services.adapters.ledger import Ledger, monitoring, open_ledger
 from services.errors import NotFound, PageTokenMismatch
 from tests.clock import ManualClock
 
@@ -235,11 +235,39 @@ def test_what_all_monitors_show_is_what_each_shows(ledger: Ledger) -> None:
         if windows:
             ledger.append_segment(monitor, "predictions", rows=5 * windows)
             ledger.append_segment(monitor, "labels", rows=3, unknown=2)
-    latest = ledger.all_latest()
+    latest = ledger.all_latest(["monitors/a", "monitors/b", "monitors/c"])
     assert set(latest) == {"monitors/a", "monitors/b"}
     for monitor, (summary, points) in latest.items():
         assert summary == ledger.get_window(monitor, ledger.closed_windows(monitor) - 1)
         assert summary["revision"] == 2
         assert points == ledger.latest_points(monitor)
         assert len(points) == 2
+    assert set(ledger.all_latest(["monitors/b"])) == {"monitors/b"}
     assert ledger.all_arrivals() == {monitor: ledger.arrivals(monitor) for monitor in ("monitors/a", "monitors/b")}
+
+
+def test_a_window_closed_between_two_statements_of_a_scrape_is_left_to_the_next(
+    watched: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PostgreSQL may show at READ COMMITTED: the second statement sees more than the first."""
+    close(watched, 0, points=[POINT])
+    with watched._database.read() as db:
+        plain, asked = db.execute, []
+
+        def execute(statement: Any, *more: Any) -> Any:
+            if asked:
+                plain(text("UPDATE points SET window_index = 1"))
+                plain(text("UPDATE windows SET window_index = 1"))
+                plain(text("INSERT INTO points SELECT 'monitors/new', window_index, label, metric, attribute, grp,"
+                           " state, value, gap, standard_error, change, low, high, e_value, cases, patients, records,"
+                           " alarmed FROM points"))  # fmt: skip
+                plain(text("INSERT INTO windows SELECT 'monitors/new', window_index, revision, digest, summary, key,"
+                           " through, close_time FROM windows"))  # fmt: skip
+            asked.append(statement)
+            return plain(statement, *more)
+
+        monkeypatch.setattr(db, "execute", execute)
+        found = monitoring.all_latest(db, [MONITOR, "monitors/new"])
+        db.rollback()
+    assert len(asked) == 2
+    assert found == {MONITOR: ({"index": 0, "revision": 1}, [])}

@@ -60,6 +60,13 @@ def test_a_monitor_shows_its_windows_its_labels_and_its_models_versions(ledger):
     assert versions == {"3", "4"}
 
 
+def test_a_monitor_shows_the_twenty_versions_with_the_most_records(ledger):
+    name = put_monitor(ledger, "chest")
+    close(ledger, name, [], versions={str(n): n for n in range(1, 31)})
+    versions = {s.labels["version"] for s in scrape(ledger) if s.name == PREFIX + "model_info"}
+    assert versions == {str(n) for n in range(11, 31)}
+
+
 def test_what_is_undefined_or_not_known_yet_has_no_sample(ledger):
     put_monitor(ledger, "new", state="STATE_WAITING")
     counted = put_monitor(ledger, "by-count", spec={"window": {"records": "500"}})
@@ -74,6 +81,7 @@ def test_what_is_undefined_or_not_known_yet_has_no_sample(ledger):
     assert not {(family, "new") for family in ("window_end_seconds", "labelled_share", "change")} & shown
     assert not {(f, "by-count") for f in ("metric", "change", "change_low", "window_due_seconds")} & shown
     assert ("label_delay_seconds", "by-count") not in shown
+    assert value(found, PREFIX + "label_wait_seconds", monitor="by-count") == 0, "it waits for no labels"
     assert ("window_due_seconds", "ended") not in shown
 
 

@@ -49,8 +49,8 @@ class WatchSpec:
                 (watched["attribute"], tuple(watched.get("levels") or ())) for watched in spec.get("attributes") or ()
             ),
             origin=_timestamp(window.get("origin")),
-            delay=_duration(window.get("label_delay")),
-            length=_duration(window.get("length")),
+            delay=duration_micros(window.get("label_delay")),
+            length=duration_micros(window.get("length")),
             records=int(window.get("records") or 0),
         )
 
@@ -95,7 +95,8 @@ def _timestamp(text: str | None) -> int:
     return int(moment.ToMicroseconds())
 
 
-def _duration(text: str | None) -> int:
+def duration_micros(text: str | None) -> int:
+    """A duration in the API's JSON form as µs; 0 where it is absent."""
     length = Duration()
     length.FromJsonString(text or "0s")
     return int(length.ToMicroseconds())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -147,10 +147,15 @@ def latest_points(db: Connection, monitor: str) -> list[dict[str, Any]]:
     return find_points(db, monitor, range(last, last + 1), {}) if last >= 0 else []
 
 
-def all_latest(db: Connection) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """By monitor, of all that closed a window: the last one's summary and points."""
+def all_latest(db: Connection, monitors: Collection[str]) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """By monitor, of those that closed a window: the last one's summary and points.
+
+    PostgreSQL may show the second statement a window that was closed after the first: its points are left out, and the
+    monitor is without points until the next call.
+    """
     newest = (
         select(windows.c.monitor, func.max(windows.c.window_index).label("window_index"))
+        .where(windows.c.monitor.in_(monitors))
         .group_by(windows.c.monitor)
         .subquery()
     )
@@ -159,12 +164,15 @@ def all_latest(db: Connection) -> dict[str, tuple[dict[str, Any], list[dict[str,
         return and_(newest.c.monitor == columns.monitor, newest.c.window_index == columns.window_index)
 
     found: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
-    summaries = select(windows.c.monitor, windows.c.summary).join(newest, of_newest(windows.c))
+    shown: dict[str, int] = {}
+    summaries = select(windows.c.monitor, windows.c.window_index, windows.c.summary).join(newest, of_newest(windows.c))
     for row in db.execute(summaries.order_by(windows.c.revision)):  # the newest revision comes last and stays
         found[row.monitor] = (dict(row.summary), [])
+        shown[row.monitor] = row.window_index
     columns = (points.c.monitor, points.c.label, points.c.metric, points.c.attribute, points.c.grp)
     for point in db.execute(select(points).join(newest, of_newest(points.c)).order_by(*columns)).mappings():
-        found[point["monitor"]][1].append(_point(point))
+        if shown.get(point["monitor"]) == point["window_index"]:
+            found[point["monitor"]][1].append(_point(point))
     return found
 
 

@@ -183,10 +183,10 @@ class MonitorLedger:
         with self._database.read() as db:
             return monitoring.latest_points(db, monitor)
 
-    def all_latest(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
-        """By monitor, of all that closed a window: the last one's summary and points, in one transaction."""
+    def all_latest(self, monitors: Iterable[str]) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """By monitor, of those that closed a window: the last one's summary and points."""
         with self._database.read() as db:
-            return monitoring.all_latest(db)
+            return monitoring.all_latest(db, list(monitors))
 
     def list_alarms(
         self, monitor: str = "-", *, page_size: int = 0, page_token: str = ""
