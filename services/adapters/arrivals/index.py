@@ -146,10 +146,6 @@ class Index:
         indices, counts = np.unique(windows[windows < self.closed], return_counts=True)
         return {int(index): int(count) for index, count in zip(indices, counts, strict=True)}
 
-    def _recent(self, batch: Predictions, rows: np.ndarray) -> tuple[Predictions, np.ndarray]:
-        recent = batch.time >= self.floor
-        return (batch, rows) if recent.all() else (batch.take(recent), rows[recent])
-
 
 def older_records(batches: list[tuple[Predictions, np.ndarray]]) -> SortedRuns:
     """Records of some segments with their row digests and times."""
