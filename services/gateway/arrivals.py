@@ -27,6 +27,7 @@ T = TypeVar("T")
 MOST_ROWS = 100_000
 THREADS = 4
 KNOWN_MONITORS = 256
+LONGEST_VERSION = 100  # characters
 
 
 class Arrivals:
@@ -110,6 +111,8 @@ def predictions_of(request: pb.RecordPredictionsRequest, spec: WatchSpec, now: d
         time = np.array(request.time_micros, np.int64)
     else:
         time = np.full(count, micros(now), np.int64)
+    if len(request.model_version) > LONGEST_VERSION:
+        raise _invalid(f"model_version has at most {LONGEST_VERSION} characters", "model_version")
     batch = Predictions(
         _digests("record_ids", request.record_ids),
         _digests("patient_ids", request.patient_ids),

@@ -144,6 +144,7 @@ def codes(attribute, levels, *values):
     ({"record_ids": ["r0", "", "r2", "r3"]}, ("BATCH_INVALID", "record_ids[1]")),
     ({"record_ids": [f"r{number}" for number in range(100_001)]}, ("BATCH_INVALID", "record_ids")),
     ({"patient_ids": ["p"]}, ("BATCH_INVALID", "patient_ids")),
+    ({"model_version": "v" * 101}, ("BATCH_INVALID", "model_version")),
     ({"time_micros": [NOW_US] * 3}, ("BATCH_INVALID", "time_micros")),
     ({"time_micros": [NOW_US, NOW_US, 2 * NOW_US, NOW_US]}, ("TIME_IN_FUTURE", "time_micros[2]")),
     ({"time_micros": [NOW_US, 0, NOW_US, NOW_US]}, ("TIME_BEFORE_ORIGIN", "time_micros[1]")),

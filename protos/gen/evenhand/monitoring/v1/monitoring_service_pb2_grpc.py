@@ -139,8 +139,10 @@ class MonitoringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordPredictions(self, request, context):
-        """Keeps predictions; what is answered is on disk. Idempotent by record id. INVALID_ARGUMENT with reason
-        BATCH_INVALID, LEVEL_UNKNOWN, SCORE_INVALID, TIME_IN_FUTURE or TIME_BEFORE_ORIGIN, and ALREADY_EXISTS with reason
+        """Keeps predictions; what is answered is on disk. Idempotent by record id: a repeat of one of the monitor's newest
+        2,000,000 records (by time) is known at any time that it gives, one of an older record only at the time of the first;
+        otherwise it is kept again, in the window of its time. INVALID_ARGUMENT with reason BATCH_INVALID, LEVEL_UNKNOWN,
+        SCORE_INVALID, TIME_IN_FUTURE or TIME_BEFORE_ORIGIN, and ALREADY_EXISTS with reason
         CONFLICTING_RECORD and both digests where a record came before with other values; nothing of the batch is kept then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
