@@ -77,6 +77,14 @@ class MonitoringTwin(monitoring_service_pb2_grpc.MonitoringServiceServicer):
         self.monitors[monitor].update_time.GetCurrentTime()
         return alarm
 
+    def finish(self, monitor: str) -> None:
+        """All planned windows are closed; an alarm still stands."""
+        found = self.monitors[monitor]
+        found.closed_windows = found.spec.planned_windows
+        if not found.alarms:
+            found.state = monitor_pb2.Monitor.STATE_FINISHED
+        found.update_time.GetCurrentTime()
+
     # What the API answers.
 
     def CreateMonitor(self, request, context):
@@ -91,6 +99,7 @@ class MonitoringTwin(monitoring_service_pb2_grpc.MonitoringServiceServicer):
             monitor.spec.groupings[:] = request.spec.groupings or [a.attribute for a in request.spec.attributes]
             monitor.spec.metrics[:] = request.spec.metrics or ["tpr", "fpr"]
             monitor.spec.alpha = request.spec.alpha or 0.05
+            monitor.spec.planned_windows = request.spec.planned_windows or 104
             monitor.state = monitor_pb2.Monitor.STATE_WAITING
             monitor.arrivals.label_delay_s = -1
             monitor.plan.CopyFrom(plan_of(monitor.spec, 0))

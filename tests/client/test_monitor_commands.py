@@ -16,7 +16,6 @@ from services import errors as platform
 from tests.client.monitoring import SPEC, predictions, truth
 
 NAME = "monitors/1"
-FINISHED = monitor_pb2.Monitor.STATE_FINISHED
 
 
 @pytest.fixture
@@ -203,7 +202,7 @@ def test_looking_once_is_no_failure_whatever_stands(run, twin, alarmed):
 
 
 def test_a_watch_ends_with_its_monitor_and_has_a_line_per_event(run, twin, alarmed):
-    twin.monitors[NAME].state = FINISHED
+    twin.finish(NAME)
     code, out, _ = run("monitors", "watch", NAME, "--json")
     assert code == 0
     events = [json.loads(line) for line in out.splitlines()]

@@ -12,12 +12,10 @@ from evenhand.client import Client
 from evenhand.errors import Conflict, FailedPrecondition, InvalidInput, NotFound, Unavailable
 from evenhand.monitor_frames import BATCH_ROWS
 from evenhand.monitor_windows import CELL_COLUMNS, PLAN_COLUMNS, POINT_COLUMNS, told_series
-from evenhand.monitoring.v1 import monitor_pb2
 
 from services import errors as platform
 from tests.client.monitoring import SPEC, predictions, truth
 
-FINISHED = monitor_pb2.Monitor.STATE_FINISHED
 QUICK = Retry(attempts=4, first_s=0.001, longest_s=0.002)
 
 
@@ -222,8 +220,14 @@ def test_watching_tells_what_happens_and_ends_with_the_monitor(twin, monitor):
     soon(lambda: setattr(twin.monitors[name], "trouble", "the folder cannot be read"))
     event = next(events)
     assert (event.kind, event.text) == ("trouble", "the folder cannot be read")
-    soon(lambda: setattr(twin.monitors[name], "state", FINISHED))
-    assert [event.text for event in events] == [f"{name} is finished"]
+    soon(lambda: twin.finish(name))
+    assert [event.text for event in events] == []  # the alarm stands
+
+
+def test_a_watch_without_an_alarm_tells_that_it_is_finished(twin, monitor):
+    events = monitor.watch(every=0.01)
+    soon(lambda: twin.finish(monitor.name))
+    assert [event.text for event in events] == [f"{monitor.name} is finished"]
 
 
 def test_the_past_is_told_if_asked_and_windows_are_read_only_when_something_changed(twin, watched):
@@ -339,7 +343,7 @@ async def test_the_async_twin_does_the_same(twin, watched):
         assert (await same.window(3)).digest == watched.window(3).digest
         assert len(await same.alarms()) == len(await client.monitors.alarms()) == 1
         assert (await (await same.rederive(3)).result(5)).proto.revision == 2
-        twin.monitors[watched.name].state = FINISHED
+        twin.finish(watched.name)
         assert [event.kind async for event in same.watch(every=0.01, past=True)] == ["window"] * 10 + ["alarm", "state"]
         assert len((await same.drift_plot("Edema", "sex")).axes) == 6
         await client.monitors.delete(monitor.name)

@@ -15,8 +15,6 @@ from evenhand.monitor_windows import Alarm, MonitorWindow, series_words
 from evenhand.monitoring.v1 import monitor_pb2
 from evenhand.operations import OUTAGE_S
 
-ENDED = "finished"
-
 
 @dataclass(frozen=True)
 class MonitorEvent:
@@ -65,8 +63,8 @@ class Lookout:
 
     @property
     def ended(self) -> bool:
-        """Whether all planned windows are closed."""
-        return self.monitor is not None and self.monitor.state == ENDED
+        """Whether all planned windows are closed. The state does not tell: an alarm outlasts them."""
+        return self.monitor is not None and self.monitor.closed_windows >= self.monitor.spec.planned_windows
 
     def look(self) -> Flow[list[MonitorEvent]]:
         """What is new. Windows and alarms are read only where the monitor itself changed.

@@ -96,7 +96,7 @@ class Monitor(MonitorState):
         return Listing(Alarm(proto) for proto in self._client.run(self._calls.alarms(self.name, limit)))
 
     def watch(self, *, every: float = EVERY_S, past: bool = False) -> Iterator[MonitorEvent]:
-        """Events as they happen: windows that close, alarms, changes of state. Ends when the monitor is finished.
+        """Events as they happen: windows that close, alarms, changes of state. Ends with the planned windows.
 
         ``every`` is the pause between looks, seconds; ``past`` tells what had happened before, too. An absent server is
         waited for, up to two minutes.
