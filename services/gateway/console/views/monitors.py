@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ async def monitor(ask: Ask, name: str, query: Mapping[str, str]) -> dict[str, An
         attribute=attribute,
     )
     groups = [key[3] for key in keys if key[:3] == chosen]
-    charts = [chart_of(page.windows, (*chosen, group), alarms) for group in groups]
+    charts = await asyncio.to_thread(_charts, page.windows, [(*chosen, group) for group in groups], alarms)
     return {
         **monitor_row(found),
         "digest": found.digest,
@@ -152,14 +153,32 @@ def point_row(point: drift_pb2.SeriesPoint) -> dict[str, Any]:
     }
 
 
-def chart_of(windows: Iterable[drift_pb2.MonitorWindow], key: Key, alarms: Sequence[drift_pb2.Alarm]) -> dict[str, Any]:
-    """Rows of the table of one series, a sentence about it, and what the script draws (``drawn``)."""
+def _charts(
+    windows: Iterable[drift_pb2.MonitorWindow], keys: Sequence[Key], alarms: Sequence[drift_pb2.Alarm]
+) -> list[dict[str, Any]]:
+    """A chart for each series. Some hundred windows of some hundred groups are read once, not once for each group."""
+    wanted = set(keys)
+    seen: list[tuple[drift_pb2.MonitorWindow, dict[Key, drift_pb2.SeriesPoint]]] = []
+    for window in windows:
+        points = ((series_key(point.key), point) for point in window.points)
+        seen.append((window, {key: point for key, point in points if key in wanted}))
+    return [chart_of(seen, key, alarms) for key in keys]
+
+
+def chart_of(
+    windows: Iterable[tuple[drift_pb2.MonitorWindow, Mapping[Key, drift_pb2.SeriesPoint]]],
+    key: Key,
+    alarms: Sequence[drift_pb2.Alarm],
+) -> dict[str, Any]:
+    """Rows of the table of one series, a sentence about it, and what the script draws (``drawn``).
+
+    ``windows`` come with their points by series.
+    """
     rows: list[dict[str, Any]] = []
     marks: list[tuple[int, str]] = []
     before: list[str] = []
-    for window in windows:
-        point = next((point for point in window.points if series_key(point.key) == key), None)
-        if point is None:
+    for window, points in windows:
+        if (point := points.get(key)) is None:
             continue
         versions = sorted(window.model_versions)
         if before and versions != before:
