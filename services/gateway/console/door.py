@@ -18,7 +18,7 @@ from services.gateway.sessions import SESSION_S
 
 SESSION_COOKIE, FORM_COOKIE = "evenhand-session", "evenhand-form"
 TOKEN_FIELD = "token"
-LARGEST_FORM_BYTES = 4096
+LARGEST_FORM_BYTES, MOST_FIELDS = 4096, 16
 
 ATTEMPTS, ATTEMPTS_S, MOST_PEERS = 20, 60.0, 10_000
 
@@ -55,7 +55,8 @@ def token(nonce: str, session: str) -> str:
 async def checked_form(request: Request) -> dict[str, str]:
     """The fields of a form that came from one of our own pages.
 
-    Raises InvalidInput FORM_FOREIGN where another site sent it or its token is not this browser's, TooLarge, Cancelled.
+    Raises InvalidInput FORM_FOREIGN where another site sent it or its token is not this browser's, InvalidInput
+    FORM_TOO_LONG over 16 fields, TooLarge, Cancelled.
     """
     if not _from_here(request):
         raise _foreign()
@@ -67,7 +68,10 @@ async def checked_form(request: Request) -> dict[str, str]:
                 raise TooLarge(f"a form may have {LARGEST_FORM_BYTES} bytes", field="body")
     except ClientDisconnect:
         raise Cancelled("the client went away") from None
-    given = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=16)
+    try:
+        given = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise InvalidInput(f"a form may have {MOST_FIELDS} fields", field="body", reason="FORM_TOO_LONG") from None
     fields = {name: values[-1] for name, values in given.items()}
     nonce, new = form_nonce(request)
     expected = token(nonce, session_of(request))

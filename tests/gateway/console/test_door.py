@@ -142,6 +142,8 @@ def test_cancelling_needs_a_session_too(browser, keyed, names):
 def test_a_form_has_an_end(browser):
     reply = sign_in(browser, "x" * 5000)
     assert reply.status_code == 413
+    reply = sign_in(browser, **{f"field{number}": "" for number in range(20)})
+    assert reply.status_code == 400 and "16 fields" in reply.text
 
 
 def test_guessing_keys_is_slowed_down(browser):
