@@ -22,7 +22,8 @@ DEFAULT_ALPHA = 0.05
 DEFAULT_PLANNED_WINDOWS, MOST_PLANNED_WINDOWS = 104, 10_000
 MOST_LABELS, MOST_LEVELS, MOST_ATTRIBUTES = 64, 200, 16
 LONGEST_NAME = 100
-SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(seconds=1), timedelta(days=3660)
+SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(seconds=60), timedelta(days=3660)
+"""Closing a window takes seconds, and windows of one monitor close one after another."""
 MOST_RECORDS_PER_WINDOW = 10_000_000
 STORE = "store:"
 _WINDOW_NAME = re.compile(r"(monitors/[^/]+)/windows/(0|[1-9][0-9]{0,8})")

@@ -57,6 +57,8 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "a window of both kinds": (
         {"window": {"length": "60s", "records": "5"}}, "WINDOW_INVALID", "spec.window.length"),
     "a window of no time": ({"window": {"length": "0s"}}, "WINDOW_INVALID", "spec.window.length"),
+    "a window that is over before the one before is closed": (
+        {"window": {"length": "59.999999s"}}, "WINDOW_INVALID", "spec.window.length"),
     "a window of negative records": ({"window": {"records": "-1"}}, "WINDOW_INVALID", "spec.window.records"),
     "a negative delay": (
         {"window": {"length": "60s", "label_delay": "-1s"}}, "WINDOW_INVALID", "spec.window.label_delay"),
@@ -78,6 +80,8 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
         {"source": {"folder": "imports"}}, "FOLDER_NOT_ALLOWED", "spec.source.folder"),
     "a prefix of content addresses": (
         {"source": {"folder": "store:sha256/"}}, "SOURCE_INVALID", "spec.source.folder"),
+    "a prefix of everything": ({"source": {"folder": "store:"}}, "SOURCE_INVALID", "spec.source.folder"),
+    "a prefix of nothing but an end": ({"source": {"folder": "store:/"}}, "SOURCE_INVALID", "spec.source.folder"),
     "a prefix that climbs": ({"source": {"folder": "store:../x"}}, "SOURCE_INVALID", "spec.source.folder"),
     "a model that is not served": ({"model": "models/nobody"}, "MODEL_NOT_FOUND", "spec.model"),
     "a model that calls no labels": ({"model": "models/sex"}, "TASK_MISMATCH", "spec.model"),

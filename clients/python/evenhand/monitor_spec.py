@@ -41,7 +41,7 @@ class MonitorSpec:
     Args:
         labels: name → threshold from which on a score is flagged; empty means the model's or the reference audit's.
         attributes: name → its levels; empty means the reference audit's.
-        window: a length (``timedelta`` or "7d"), or a number of records.
+        window: a length of at least a minute (``timedelta`` or "7d"), or a number of records.
         label_delay: how long labels may take; a window closes that long after its end.
         origin: where window 0 begins; None means midnight (UTC) before the monitor was created.
         groupings: "sex" or "sex,age" for intersections; empty means each attribute by itself.
