@@ -65,7 +65,7 @@ async def test_tables_give_the_windows_that_posted_rows_give(world: World, folde
     )
     labels.to_csv(folder / "labels.csv", index=False)
     (folder / "notes.csv").write_text("none of a monitor's business")
-    await world.until(lambda: world.body(name)["closed_windows"] == 3, world.worker())
+    await world.until(lambda: world.body(name)["closed_windows"] == 3, world.worker(quiet_s=3.0))
     assert world.body(name)["trouble"] == ""
     world.close(posted.name, 1)
     window, other = world.ledger().get_window(name, 0), world.ledger().get_window(posted.name, 0)
