@@ -154,9 +154,11 @@ def _monitor(body: Mapping[str, Any], last: Mapping[str, Any], arrivals: Mapping
     late = arrivals.get("late_predictions", 0) + arrivals.get("late_labels", 0)
     records = _number(last.get("records"))
     state = str(body.get("state", "")).removeprefix("STATE_").lower()
+    # An alarm outlasts the planned windows, and its state with it: then only their number says that none is due.
+    over = state == "finished" or closed >= int(spec.get("planned_windows") or 0) > 0
     values = {
         "window_end_seconds": _unix(last.get("end_time")),
-        "window_due_seconds": None if state == "finished" else _due(window, closed),
+        "window_due_seconds": None if over else _due(window, closed),
         "closed_windows": float(closed),
         "label_delay_seconds": _known(last.get("label_delay_s")),
         "label_wait_seconds": duration_micros(window.get("label_delay")) / 1e6,

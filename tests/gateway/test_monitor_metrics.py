@@ -73,6 +73,8 @@ def test_what_is_undefined_or_not_known_yet_has_no_sample(ledger):
     close(ledger, counted, [point("Female", state="undefined", value=None)], label_delay_s=-1.0)
     ended = put_monitor(ledger, "ended", state="STATE_FINISHED")
     close(ledger, ended, [])
+    alarmed = put_monitor(ledger, "alarmed", state="STATE_ALARMED", spec={"planned_windows": 1})
+    close(ledger, alarmed, [])
     found = of_monitors(scrape(ledger))
     assert value(found, PREFIX + "closed_windows", monitor="new") == 0
     assert value(found, PREFIX + "window_due_seconds", monitor="new") == (ORIGIN + 3 * WEEK).timestamp()
@@ -82,7 +84,7 @@ def test_what_is_undefined_or_not_known_yet_has_no_sample(ledger):
     assert not {(f, "by-count") for f in ("metric", "change", "change_low", "window_due_seconds")} & shown
     assert ("label_delay_seconds", "by-count") not in shown
     assert value(found, PREFIX + "label_wait_seconds", monitor="by-count") == 0, "it waits for no labels"
-    assert ("window_due_seconds", "ended") not in shown
+    assert not {("window_due_seconds", "ended"), ("window_due_seconds", "alarmed")} & shown
 
 
 def test_monitors_and_audits_share_the_cap_and_alarms_are_never_folded(ledger, caplog):
