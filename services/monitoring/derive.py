@@ -28,6 +28,7 @@ from services.maths.fairness.drift.series import Series
 from services.maths.fairness.drift.windows import WindowCells, window_cells
 from services.monitoring.alarms import alarm_body
 from services.monitoring.cells import put_patients, read_sums, seen_before, window_document
+from services.monitoring.few_labels import Rate, few_label_rates, put_rates, read_rates, with_running
 from services.monitoring.resources import closed_windows, stamp, stamp_micros
 from services.monitoring.verdicts import findings
 from services.monitoring.watched import Watched
@@ -49,12 +50,13 @@ class DeriveTask:
 
 @dataclass(frozen=True)
 class Content:
-    """A window's rows and sums, what its digest is taken over, and its summary but for the revision."""
+    """A window's rows and sums, what its digest is taken over, its summary but for the revision, few labels' rates."""
 
     rows: WindowRows
     document: bytes
     sums: WindowCells
     summary: dict[str, Any]
+    rates: list[Rate]
 
     @property
     def digest(self) -> str:
@@ -125,7 +127,7 @@ def derive(body: Mapping[str, Any], index: int, rows: WindowRows, seen: np.ndarr
         "key": content_key(hashlib.sha256(document).hexdigest()),
         "close_time": stamp(datetime.now(UTC)),
     }
-    return Content(rows, document, sums, summary)
+    return Content(rows, document, sums, summary, few_label_rates(rows, watched))
 
 
 def _close(
@@ -143,6 +145,7 @@ def _close(
     watched = Watched.of(body["spec"])
     found = findings(watched, [*windows, content.sums], _reference(store, body), _standing(ledger, monitor))
     summaries = [*earlier, summary]
+    summary["rates_key"] = put_rates(store, with_running(content.rates, [read_rates(store, one) for one in earlier]))
     summary["patients_key"] = put_patients(store, monitor, rows.patient_keys)
     store.put(content.document, media_type="application/json")
     return ledger.close_window(

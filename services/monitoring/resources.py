@@ -53,14 +53,18 @@ def window_message(
     points: Iterable[Mapping[str, Any]] = (),
     sums: WindowCells | None = None,
     *,
+    rates: Iterable[Mapping[str, Any]] = (),
     late_rows: int = 0,
 ) -> drift_pb2.MonitorWindow:
-    """The window of a stored summary with some of its points; with its sums also the cells."""
+    """The window of a stored summary with some of its points; with its sums also the cells, and rates of few labels."""
     known = drift_pb2.MonitorWindow.DESCRIPTOR.fields_by_name
     message = ParseDict({key: value for key, value in summary.items() if key in known}, drift_pb2.MonitorWindow())
     message.points.extend(map(point_message, points))
     if sums is not None:
         message.cells.extend(drift_pb2.WindowCell(**cell) for cell in window_cell_rows(sums))
+    told = drift_pb2.PredictionPoweredRate.DESCRIPTOR.fields_by_name
+    for rate in rates:
+        message.rates.add(**{name: value for name, value in rate.items() if name in told and value is not None})
     message.late_rows = late_rows
     return message
 

@@ -15,6 +15,7 @@ from services.hosting.requests import page_size, parsed, resource_name
 from services.monitoring import wire
 from services.monitoring.cells import read_sums
 from services.monitoring.closing import ask_again
+from services.monitoring.few_labels import read_rates
 from services.monitoring.monitors import find_monitor
 from services.monitoring.resources import alarm_message, window_message
 
@@ -38,6 +39,7 @@ class Windows:
             summary,
             self._ledger.points(monitor, windows=range(index, index + 1)),
             read_sums(self._store, summary),
+            rates=read_rates(self._store, summary),
             late_rows=self._ledger.late_rows(monitor).get(index, 0),
         )
 

@@ -11,7 +11,7 @@ from evenhand.calls import Retry
 from evenhand.client import Client
 from evenhand.errors import Conflict, FailedPrecondition, InvalidInput, NotFound, Unavailable
 from evenhand.monitor_frames import BATCH_ROWS
-from evenhand.monitor_windows import CELL_COLUMNS, PLAN_COLUMNS, POINT_COLUMNS, told_series
+from evenhand.monitor_windows import CELL_COLUMNS, PLAN_COLUMNS, POINT_COLUMNS, RATE_COLUMNS, told_series
 
 from services import errors as platform
 from tests.client.monitoring import SPEC, predictions, truth
@@ -176,6 +176,8 @@ def test_one_window_has_its_cells_and_can_be_derived_again(watched, client):
     cells = window.cells()
     assert {name: str(kind) for name, kind in cells.dtypes.items()} == CELL_COLUMNS
     assert len(cells) == 10 and cells["tpr"].tolist() == [0.8] * 10 and cells["fpr"].isna().all()
+    assert {name: str(kind) for name, kind in window.rates().dtypes.items()} == RATE_COLUMNS
+    assert window.rates().empty, "its labels are many"
     operation = watched.rederive(7)
     again = operation.result(5)
     assert (again.name, again.proto.revision) == (window.name, 2)

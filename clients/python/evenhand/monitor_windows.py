@@ -40,6 +40,13 @@ CELL_COLUMNS = {
     **dict.fromkeys(("records", "patients", "labelled", "positives"), "Int64"),
     **dict.fromkeys(("tpr", "fpr", "prevalence", "flag_rate", "mean_score"), "float64"),
 }
+RATE_COLUMNS = {
+    **WINDOW_COLUMNS,
+    **dict.fromkeys(("label", "attribute", "group", "metric"), "str"),
+    **dict.fromkeys(("value", "low", "high", "labels_value", "labels_low", "labels_high"), "float64"),
+    **dict.fromkeys(("labelled", "unlabelled"), "Int64"),
+    **dict.fromkeys(("running", "running_low", "running_high", "hint"), "float64"),
+}
 _CELL_COUNTS = ("records", "patients", "labelled", "positives")
 CERTAIN_NEVER = 1.0  # a plan's smallest change above 1 means that none is found
 
@@ -179,6 +186,16 @@ class MonitorWindow:
             for cell in self.proto.cells
         ]
         return Table(rows, CELL_COLUMNS).to_pandas()
+
+    def rates(self) -> pd.DataFrame:
+        """One row per label with few labels, group and rate: prediction-powered, in this window and over all so far.
+
+        Empty in listings, and where labels are many or none.
+        """
+        rows = [
+            {**self._place(), **{field.name: value for field, value in rate.ListFields()}} for rate in self.proto.rates
+        ]
+        return Table(rows, RATE_COLUMNS).to_pandas()
 
     def to_json(self) -> dict[str, Any]:
         """As REST gives it."""

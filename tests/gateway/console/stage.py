@@ -149,12 +149,16 @@ def commit_rows(ledger: Ledger, operation: str) -> None:
 
 
 async def _monitor(folder: Path) -> dict[str, str]:
-    """Ten days of traffic; from the fourth on the model, of another version, misses half of the women's findings."""
+    """Ten days of traffic; from the fourth on the model, of another version, misses half of the women's findings.
+
+    Some records of the fourth day never get a label.
+    """
     (folder / "imports").mkdir()
     world = monitoring.World(folder)
     origin = monitoring.midnight() - 10 * monitoring.DAY
     made = await world.create(reference={"first_windows": 2})
     world.record(made.name, origin, *(monitoring.Traffic(day) for day in range(4)))
+    world.record(made.name, origin, monitoring.Traffic(3, records=120, seed=2), labels=False)
     changed = [monitoring.Traffic(day, miss=0.5, version="2") for day in range(4, 10)]
     world.record(made.name, origin, *changed)
     await world.until(lambda: world.ledger().closed_windows(made.name) == 10, world.worker(), limit_s=240)

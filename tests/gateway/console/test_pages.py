@@ -188,6 +188,15 @@ def test_a_window_shows_its_cells_digest_and_what_came_later(web, names):
     assert f"Edema sex: Female {cell['records']} {cell['patients']}" in page and f"{cell['values']['tpr']:.3f}" in page
 
 
+def test_a_window_with_few_labels_shows_what_scores_and_labels_say_together(web, names):
+    window = web.get(f"/v1/{names['monitor']}/windows/3").json()
+    page = " ".join(Outline(web.get(f"/{names['monitor']}/windows/3").text).text.split())
+    rate = next(r for r in window["rates"] if (r["label"], r["group"], r["metric"]) == ("Edema", "Female", "tpr"))
+    told = f"{rate['value']:.3f} {rate['low']:.3f} to {rate['high']:.3f} {rate['labelsValue']:.3f}"
+    assert "Where labels are few" in page and told in page
+    assert "Where labels are few" not in web.get(f"/{names['monitor']}/windows/9").text
+
+
 def test_every_frame_of_a_counterfactual_is_there_for_the_player(web, names):
     page = web.get(f"/{names['counterfactual']}")
     frames = re.findall(r"frame-\d{4}\.png", page.text)

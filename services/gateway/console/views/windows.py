@@ -30,6 +30,7 @@ async def window(ask: Ask, monitor: str, index: str) -> dict[str, Any]:
         "arrivals": arrivals_of(of.arrivals),
         "columns": _VALUES,
         "cells": [_cell(cell) for cell in found.cells],
+        "rates": [_rate(rate) for rate in found.rates],
         "points": [_point(point) for point in found.points],
     }
 
@@ -44,6 +45,20 @@ def _cell(cell: drift_pb2.WindowCell) -> dict[str, Any]:
         "labelled": cell.labelled,
         "positives": cell.positives,
         "values": [cell.values.get(name) for name in _VALUES],
+    }
+
+
+def _rate(rate: drift_pb2.PredictionPoweredRate) -> dict[str, Any]:
+    known = {field.name: value for field, value in rate.ListFields()}
+    numbers = ("value", "low", "high", "labels_value", "labels_low", "labels_high", "running", "running_low", "hint")
+    return {
+        **{name: known.get(name) for name in (*numbers, "running_high")},
+        "label": rate.label,
+        "metric": METRICS.get(rate.metric, rate.metric.replace("_", " ")),
+        "attribute": rate.attribute,
+        "group": rate.group,
+        "labelled": rate.labelled,
+        "records": rate.labelled + rate.unlabelled,
     }
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class MonitorWindow(_message.Message):
-    __slots__ = ("name", "index", "start_time", "end_time", "digest", "revision", "records", "patients", "labelled", "conflicts", "model_versions", "points", "cells", "key", "close_time", "late_rows")
+    __slots__ = ("name", "index", "start_time", "end_time", "digest", "revision", "records", "patients", "labelled", "conflicts", "model_versions", "points", "cells", "key", "close_time", "late_rows", "rates")
     class ModelVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class MonitorWindow(_message.Message):
     KEY_FIELD_NUMBER: _ClassVar[int]
     CLOSE_TIME_FIELD_NUMBER: _ClassVar[int]
     LATE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    RATES_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     start_time: _timestamp_pb2.Timestamp
@@ -51,7 +52,44 @@ class MonitorWindow(_message.Message):
     key: str
     close_time: _timestamp_pb2.Timestamp
     late_rows: int
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., digest: _Optional[str] = ..., revision: _Optional[int] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., labelled: _Optional[int] = ..., conflicts: _Optional[int] = ..., model_versions: _Optional[_Mapping[str, int]] = ..., points: _Optional[_Iterable[_Union[SeriesPoint, _Mapping]]] = ..., cells: _Optional[_Iterable[_Union[WindowCell, _Mapping]]] = ..., key: _Optional[str] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., late_rows: _Optional[int] = ...) -> None: ...
+    rates: _containers.RepeatedCompositeFieldContainer[PredictionPoweredRate]
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., digest: _Optional[str] = ..., revision: _Optional[int] = ..., records: _Optional[int] = ..., patients: _Optional[int] = ..., labelled: _Optional[int] = ..., conflicts: _Optional[int] = ..., model_versions: _Optional[_Mapping[str, int]] = ..., points: _Optional[_Iterable[_Union[SeriesPoint, _Mapping]]] = ..., cells: _Optional[_Iterable[_Union[WindowCell, _Mapping]]] = ..., key: _Optional[str] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., late_rows: _Optional[int] = ..., rates: _Optional[_Iterable[_Union[PredictionPoweredRate, _Mapping]]] = ...) -> None: ...
+
+class PredictionPoweredRate(_message.Message):
+    __slots__ = ("label", "attribute", "group", "metric", "value", "low", "high", "labels_value", "labels_low", "labels_high", "labelled", "unlabelled", "running", "running_low", "running_high", "hint")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LABELS_VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_LOW_FIELD_NUMBER: _ClassVar[int]
+    LABELS_HIGH_FIELD_NUMBER: _ClassVar[int]
+    LABELLED_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_LOW_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_HIGH_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    attribute: str
+    group: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    labels_value: float
+    labels_low: float
+    labels_high: float
+    labelled: int
+    unlabelled: int
+    running: float
+    running_low: float
+    running_high: float
+    hint: float
+    def __init__(self, label: _Optional[str] = ..., attribute: _Optional[str] = ..., group: _Optional[str] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., labels_value: _Optional[float] = ..., labels_low: _Optional[float] = ..., labels_high: _Optional[float] = ..., labelled: _Optional[int] = ..., unlabelled: _Optional[int] = ..., running: _Optional[float] = ..., running_low: _Optional[float] = ..., running_high: _Optional[float] = ..., hint: _Optional[float] = ...) -> None: ...
 
 class WindowCell(_message.Message):
     __slots__ = ("label", "attribute", "group", "records", "patients", "labelled", "positives", "values")
