@@ -30,9 +30,9 @@ class Platform:
     data_dir: Path
     environment: dict[str, str]
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, check: bool = True, timeout_s: float = 280) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [EVENHAND, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=280
+            [EVENHAND, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=timeout_s
         )
         if check and done.returncode:
             pytest.fail(f"evenhand {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Platform
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]  # the first test also waits for the platform
 BASE = "cardiac-skewed-diffusion"
 PROMPTS = [f"Short-axis cardiac MRI. age in {decade}s, healthy" for decade in range(40, 80, 10)]
 TEST_PROMPTS = [f"Short-axis cardiac MRI. age in {decade}s, heart failure" for decade in range(40, 90, 10)]
@@ -41,7 +41,8 @@ def tuned_card(platform: Platform) -> dict[str, Any]:
 
 def test_it_leaves_a_version_that_was_judged_before_and_after(platform: Platform, prompts: tuple[str, ...]) -> None:
     target = ("--target", "sex:Female=0.3,Male=0.7")
-    done = platform.run("trainings", "align", f"{BASE}@1", *target, *CLASSIFIERS, *prompts, *SMALL, "--watch", "--json")
+    asked = ("trainings", "align", f"{BASE}@1", *target, *CLASSIFIERS, *prompts, *SMALL, "--watch", "--json")
+    done = platform.run(*asked, timeout_s=700)
     training = json.loads(done.stdout)
     assert (training["model"], training["modelVersion"]) == (f"models/{BASE}", "2")
     assert training["base"] == f"models/{BASE}"
