@@ -78,7 +78,7 @@ class Platform:
         )
         self.replica = Replica(edge)
         await self.replica.start()
-        self._working = asyncio.create_task(world.worker().run())
+        self._working = asyncio.create_task(world.worker(quiet_s=5.0).run())  # rows first, then labels
 
     def stop(self):
         self._run(self._stop())
