@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -96,8 +97,10 @@ class Arrivals:
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if not working.cancel():
-                await asyncio.wait([done])
+            working.cancel()
+            while not done.done():  # a deadline cancels twice: by our own clock and by the transport's
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([done])
             raise
 
 
