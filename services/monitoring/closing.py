@@ -42,7 +42,8 @@ def next_closing(
 
 
 def _ready(log: ArrivalLog, body: Mapping[str, Any], now: datetime, closed: int, quiet_s: float) -> bool:
-    return log.closable(body["name"], WatchSpec.of(body), now, closed, quiet_s=quiet_s)[:1] == [closed]
+    made = datetime.fromisoformat(body["create_time"])
+    return log.closable(body["name"], WatchSpec.of(body), now, closed, quiet_s=quiet_s, since=made)[:1] == [closed]
 
 
 def ask_again(ledger: Ledger, monitor: str, index: int) -> Operation:

@@ -121,13 +121,23 @@ class ArrivalLog:
         wrong = "CONFLICTING_LABEL"
         return self._append(monitor, spec, attempt, kind="labels", reason=wrong, contradictions=contradictions)
 
-    def closable(self, monitor: str, spec: WatchSpec, now: datetime, closed: int, *, quiet_s: float = 0.0) -> list[int]:
+    def closable(
+        self,
+        monitor: str,
+        spec: WatchSpec,
+        now: datetime,
+        closed: int,
+        *,
+        quiet_s: float = 0.0,
+        since: datetime | None = None,
+    ) -> list[int]:
         """Indices, in order and from ``closed`` on, of windows whose labels have had their time.
 
         A window of the past, whose records come when it might have been closed already, waits until nothing of it came
-        for ``quiet_s`` seconds.
+        for ``quiet_s`` seconds; one that was over when the monitor was made, at ``since``, until anything came.
         """
         times = {"now": micros(now), "closed": closed, "quiet": round(quiet_s * 1e6)}
+        times |= {"since": micros(since)} if since else {}
         return closable_windows(self._ledger, self._store, monitor, spec, **times)
 
     def read_window(self, monitor: str, spec: WatchSpec, index: int) -> WindowRows:

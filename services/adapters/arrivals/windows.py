@@ -50,7 +50,15 @@ class WindowRows:
 
 
 def closable_windows(
-    ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, *, now: int, closed: int, quiet: int = 0
+    ledger: Ledger,
+    store: ObjectStore,
+    monitor: str,
+    spec: WatchSpec,
+    *,
+    now: int,
+    closed: int,
+    quiet: int = 0,
+    since: int = 0,
 ) -> list[int]:
     """Indices from ``closed`` on of windows that ended, ``spec.delay`` ago or more, by ``now`` (µs).
 
@@ -63,25 +71,36 @@ def closable_windows(
     else:
         indices = list(range(closed, max(closed, (now - spec.delay - spec.origin) // spec.length)))
         span = Span.of_times(*spec.span(closed))
-    if indices and span and _recalled(ledger, monitor, spec, span.times, now=now, quiet=quiet):
+    if indices and span and _recalled(ledger, monitor, spec, span.times, now=now, quiet=quiet, since=since):
         return []
     return indices
 
 
-def _recalled(ledger: Ledger, monitor: str, spec: WatchSpec, times: tuple[int, int], *, now: int, quiet: int) -> bool:
-    """Whether records from one time up to another came only when their window might have been closed already, and
-    anything of it came within the last ``quiet`` µs: who records the past posts many batches, and their labels next.
+def _recalled(
+    ledger: Ledger, monitor: str, spec: WatchSpec, times: tuple[int, int], *, now: int, quiet: int, since: int
+) -> bool:
+    """Whether records from one time up to another are history that is still being recorded: they came only when their
+    window might have been closed already, and something of it came within the last ``quiet`` µs; who records the past
+    posts many batches, and their labels next.
 
-    Labels count that are of known records of these times, and only for a while: other traffic keeps nothing open.
+    A window that was over when the monitor was made, at ``since``, and has no records, is history too whose turn may be
+    to come: it waits for the first records of any window, and while more come. Labels count that are of known records
+    of these times, and all of it only for a while: other traffic keeps nothing open.
     """
     if not quiet:
         return False
+    due = times[1] + spec.delay
     predictions = ledger.segments(monitor, kind="predictions", between=times)
-    recorded = max((micros(segment.create_time) for segment in predictions), default=0)
-    if recorded <= times[1] + spec.delay or now - recorded >= PATIENCE * quiet:
+    own = bool(predictions)
+    if not own and due <= since:
+        predictions = ledger.segments(monitor, kind="predictions")
+        if not predictions:
+            return True
+    came = [micros(segment.create_time) for segment in predictions]
+    if not came or max(came) <= due or now - (max(came) if own else min(came)) >= PATIENCE * quiet:
         return False
     labels = [one for one in ledger.segments(monitor, kind="labels", between=times) if one.overlaps(*times)]
-    return now - max([recorded, *(micros(segment.create_time) for segment in labels)]) < quiet
+    return now - max(*came, *(micros(segment.create_time) for segment in labels), 0) < quiet
 
 
 def read_window(ledger: Ledger, store: ObjectStore, monitor: str, spec: WatchSpec, index: int) -> WindowRows:

@@ -232,6 +232,19 @@ def test_versions_are_counted_and_the_delay_of_labels_is_of_their_first(tmp_path
     assert found.through == log._ledger.last_segment(MONITOR)
 
 
+def test_history_that_is_yet_to_come_is_waited_for(tmp_path: Path) -> None:
+    (log,) = new_logs(str(tmp_path), 1)
+    made = datetime.now(UTC)
+    assert log.closable(MONITOR, SPEC, made + timedelta(hours=1), 0, quiet_s=60, since=made) == []
+    first = SPEC.window_of(PREDICTIONS.time) == 0
+    assert first.any() and not first.all()
+    log.append_predictions(MONITOR, SPEC, PREDICTIONS.take(np.flatnonzero(first)), NOW)
+    came = datetime.now(UTC)
+    assert log.closable(MONITOR, SPEC, came, 1, quiet_s=60, since=made) == [], "the next day's may follow"
+    assert log.closable(MONITOR, SPEC, came + timedelta(seconds=61), 1, quiet_s=60, since=made)[0] == 1
+    assert log.closable(MONITOR, SPEC, came, 1, quiet_s=60, since=ORIGIN)[0] == 1, "it passed while it was watched"
+
+
 MEASURE = """
 import sys
 from pathlib import Path
