@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import socket
-import uuid
 from collections.abc import Awaitable
 from typing import Any
 
@@ -22,9 +18,9 @@ from services.audit.settings import Settings
 from services.audit.synthesis.creation import SyntheticCohorts
 from services.audit.synthesis.maker import RayImageMaker
 from services.audit.worker import Worker
-from services.errors import DeadlineExceeded
+from services.hosting.background import Background, worker_name
 from services.hosting.calls import RayModelCalls
-from services.hosting.envelope import Reply, seal
+from services.hosting.envelope import Reply, seal_in_time
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +30,13 @@ CATALOGUE_PATIENCE_S = 15.0
 
 
 @serve.deployment
-class AuditWorker:
+class AuditWorker(Background):
     """Works from its first moment to its last; nobody calls it."""
 
     async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]
         settings = Settings.model_validate(args)
         self._worker = Worker(
-            f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
+            worker_name(),
             ledger=open_ledger(settings.ledger),
             store=open_object_store(settings.store),
             calls=RayModelCalls(),
@@ -48,17 +44,7 @@ class AuditWorker:
             publish=SubprocessPublisher(settings.store),
             settings=settings,
         )
-        self._running = asyncio.get_running_loop().create_task(self._worker.run())
-
-    async def check_health(self) -> None:
-        """A worker whose loop ended is no worker; Serve then starts another."""
-        if self._running.done():
-            self._running.result()
-            raise RuntimeError("the worker's loop ended")
-
-    async def __del__(self) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        self.begin(self._worker.run())
 
 
 @serve.deployment
@@ -107,13 +93,4 @@ class Auditor:
 
 
 async def _answer(work: Awaitable[bytes], context: Context) -> Reply:
-    """The sealed answer, or DeadlineExceeded once the caller's time is up."""
-    return await seal(_within(work, context.get("deadline_s")))
-
-
-async def _within(work: Awaitable[bytes], deadline_s: float | None) -> bytes:
-    try:
-        async with asyncio.timeout(deadline_s):
-            return await work
-    except TimeoutError as error:
-        raise DeadlineExceeded("the caller's deadline passed before the answer was ready") from error
+    return await seal_in_time(work, context.get("deadline_s"))

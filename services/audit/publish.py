@@ -7,9 +7,7 @@ memory therefore does not grow with the cohort. ``python -m services.audit.publi
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +30,7 @@ from services.audit.results.formats import (
     read_quality,
 )
 from services.audit.results.reduce import reduce, report_json
-from services.errors import Internal, ServiceError, Unavailable, error_from_dict
+from services.hosting.children import answer_parent, ask_child
 from services.maths.fairness.testing.verdicts import TOLERANCES
 
 MOST_GAUGES = 2000
@@ -159,45 +157,15 @@ class SubprocessPublisher:
         self._store_url = store_url
 
     async def __call__(self, task: PublishTask) -> dict[str, Any]:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+        return await ask_child(
             __name__,
+            asdict(task),
             self._store_url,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            about="report",
+            field=task.audit,
+            lost="REPORT_PROCESS_LOST",
         )
-        try:
-            output, _ = await child.communicate(json.dumps(asdict(task)).encode())
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        if child.returncode and child.returncode < 0:
-            # Killed, perhaps for memory; the same input may fit the next time.
-            raise Unavailable("the report's process was killed", field=task.audit, reason="REPORT_PROCESS_LOST")
-        if child.returncode != 0:
-            raise Internal(f"the report's process ended with status {child.returncode}", field=task.audit)
-        answer = json.loads(output)
-        if "error" in answer:
-            raise error_from_dict(answer["error"])
-        published: dict[str, Any] = answer["published"]
-        return published
-
-
-def main() -> None:
-    """The child's side. Standard output carries the one answer, so whatever a library prints goes to the log."""
-    answer_to = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    answer: dict[str, Any]
-    try:
-        task = PublishTask(**json.loads(sys.stdin.buffer.read()))
-        answer = {"published": publish(open_object_store(sys.argv[1]), task)}
-    except ServiceError as error:
-        answer = {"error": error.to_dict()}
-    with answer_to:
-        answer_to.write(json.dumps(answer).encode())
 
 
 if __name__ == "__main__":
-    main()
+    answer_parent(lambda given: publish(open_object_store(sys.argv[1]), PublishTask(**given)))

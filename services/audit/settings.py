@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.hosting.settings import StateSettings, zoo
+from services.hosting.settings import LeaseSettings, zoo
 
 
 def _import_roots() -> tuple[Path, ...]:
@@ -20,7 +20,7 @@ def _lpips_weights() -> Path | None:
     return Path(folder).absolute() if folder else None
 
 
-class Settings(StateSettings):
+class Settings(LeaseSettings):
     """Settings of the audit application."""
 
     import_roots: tuple[Path, ...] = Field(default_factory=_import_roots)
@@ -45,12 +45,6 @@ class Settings(StateSettings):
     progress_every_s: float = Field(default=0.5, ge=0)
     """How often the progress of a synthetic cohort is written at most."""
 
-    lease_ttl_s: float = Field(default=10.0, gt=0)
-    renew_every_s: float = Field(default=2.0, gt=0)
-    watch_every_s: float = Field(default=0.25, gt=0, le=0.5)
-    """How often a worker looks whether its operation was cancelled; cancelling must work within a second."""
-    poll_every_s: float = Field(default=0.2, gt=0)
-    """How often an idle worker asks the ledger for work."""
     patience_s: float = Field(default=180.0, gt=0)
     """How long a chunk waits for a model, the store or the ledger to come back before it is given up for a while."""
     max_attempts: int = Field(default=20, ge=1)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import uuid
 from typing import Any
 
 from ray import serve
@@ -16,13 +13,14 @@ from services.adapters.telemetry import open_telemetry
 from services.generator.application import Application
 from services.generator.neighbours import RayNeighbours
 from services.generator.settings import Settings
+from services.hosting.background import Background, worker_name
 from services.hosting.calls import RayModelCalls
 
 CATALOGUE_PATIENCE_S = 15.0
 
 
 @serve.deployment
-class Generator(Application):
+class Generator(Background, Application):
     """Ready once every model has made one step."""
 
     async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]
@@ -33,7 +31,7 @@ class Generator(Application):
             telemetry.batch(app="generator", model=model, size=rows, padded=padded, seconds=seconds)
 
         super().__init__(
-            f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
+            worker_name(),
             ledger=await asyncio.to_thread(open_ledger, settings.ledger),
             store=await asyncio.to_thread(open_object_store, settings.store),
             neighbours=RayNeighbours(RayModelCalls(patience_s=CATALOGUE_PATIENCE_S)),
@@ -41,15 +39,8 @@ class Generator(Application):
             on_call=count,
         )
         await self.host.warm_up()
-        self._running = asyncio.get_running_loop().create_task(self.run())
-
-    async def check_health(self) -> None:
-        """A worker whose loop ended is no worker; Serve then starts another."""
-        if self._running.done():
-            self._running.result()
-            raise RuntimeError("the worker's loop ended")
+        self.begin(self.run())
 
     async def __del__(self) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        await super().__del__()
         self.close()

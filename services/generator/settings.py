@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from services.hosting.diffusion.settings import DiffusionSettings
-from services.hosting.settings import StateSettings
+from services.hosting.settings import LeaseSettings
 
 
-class Settings(StateSettings, DiffusionSettings):
+class Settings(LeaseSettings, DiffusionSettings):
     """Settings of the generator application."""
 
     most_images: int = Field(default=256, ge=1)
@@ -24,12 +24,8 @@ class Settings(StateSettings, DiffusionSettings):
     largest_embedded_video: int = Field(default=8 * 2**20, ge=0)
     """Bytes up to which a counterfactual's page carries its video; a larger one lies beside it."""
 
-    lease_ttl_s: float = Field(default=10.0, gt=0)
-    renew_every_s: float = Field(default=2.0, gt=0)
     watch_every_s: float = Field(default=0.1, gt=0, le=0.5)
     """How often it is looked whether an operation was cancelled; its images then leave at the next step."""
-    poll_every_s: float = Field(default=0.2, gt=0)
-    """How often an idle worker asks the ledger for work."""
     progress_every_s: float = Field(default=0.5, ge=0)
     """How often progress is written at most."""
     patience_s: float = Field(default=180.0, gt=0)

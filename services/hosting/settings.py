@@ -49,6 +49,17 @@ class StateSettings(BaseModel):
         return self.data_dir / "uploads"
 
 
+class LeaseSettings(StateSettings):
+    """Settings of a service that works through chunks of the ledger."""
+
+    lease_ttl_s: float = Field(default=10.0, gt=0)
+    renew_every_s: float = Field(default=2.0, gt=0)
+    watch_every_s: float = Field(default=0.25, gt=0, le=0.5)
+    """How often a worker looks whether its operation was cancelled; cancelling must work within a second."""
+    poll_every_s: float = Field(default=0.2, gt=0)
+    """How often an idle worker asks the ledger for work."""
+
+
 class HostSettings(BaseModel):
     """Settings of a model host."""
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
-import uuid
 from collections.abc import Awaitable
 from typing import Any
 
@@ -14,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from services.adapters.ledger import open_ledger
 from services.adapters.object_store import open_object_store
+from services.hosting.background import Background, worker_name
 from services.hosting.calls import RayModelCalls
 from services.hosting.envelope import Reply, seal_in_time
 from services.monitoring.derive import SubprocessDeriver
@@ -28,29 +25,19 @@ CATALOGUE_PATIENCE_S = 15.0
 
 
 @serve.deployment
-class MonitorWorker:
+class MonitorWorker(Background):
     """Works from its first moment to its last; nobody calls it."""
 
     async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]
         settings = Settings.model_validate(args)
         self._worker = Worker(
-            f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
+            worker_name(),
             ledger=open_ledger(settings.ledger),
             store=open_object_store(settings.store),
             derive=SubprocessDeriver(),
             settings=settings,
         )
-        self._running = asyncio.get_running_loop().create_task(self._worker.run())
-
-    async def check_health(self) -> None:
-        """A worker whose loop ended is no worker; Serve then starts another."""
-        if self._running.done():
-            self._running.result()
-            raise RuntimeError("the worker's loop ended")
-
-    async def __del__(self) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        self.begin(self._worker.run())
 
 
 @serve.deployment

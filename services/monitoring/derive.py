@@ -8,11 +8,8 @@ names; the window is closed, with its points and alarms, in one transaction.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,7 +20,8 @@ import numpy as np
 from services.adapters.arrivals import ArrivalLog, WatchSpec, WindowRows
 from services.adapters.ledger import Ledger, open_ledger
 from services.adapters.object_store import ObjectStore, content_key, open_object_store
-from services.errors import Internal, NotFound, ServiceError, Unavailable, error_from_dict
+from services.errors import NotFound, Unavailable
+from services.hosting.children import answer_parent, ask_child
 from services.maths.fairness.drift.series import Series
 from services.maths.fairness.drift.windows import WindowCells, window_cells
 from services.monitoring.alarms import alarm_body
@@ -145,7 +143,7 @@ def _close(
     watched = Watched.of(body["spec"])
     found = findings(watched, [*windows, content.sums], _reference(store, body), _standing(ledger, monitor))
     summaries = [*earlier, summary]
-    summary["rates_key"] = put_rates(store, with_running(content.rates, [read_rates(store, one) for one in earlier]))
+    summary["rates_key"] = put_rates(store, with_running(content.rates, (read_rates(store, one) for one in earlier)))
     summary["patients_key"] = put_patients(store, monitor, rows.patient_keys)
     store.put(content.document, media_type="application/json")
     return ledger.close_window(
@@ -184,41 +182,13 @@ class SubprocessDeriver:
     """``settle`` in a child process that opens ledger and store by itself. Cancelling the call ends the child."""
 
     async def __call__(self, task: DeriveTask) -> dict[str, Any]:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        try:
-            output, _ = await child.communicate(json.dumps(asdict(task)).encode())
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        if child.returncode and child.returncode < 0:
-            # Killed, perhaps for memory; the same input may fit the next time.
-            raise Unavailable("the window's process was killed", field=task.monitor, reason="WINDOW_PROCESS_LOST")
-        if child.returncode != 0:
-            raise Internal(f"the window's process ended with status {child.returncode}", field=task.monitor)
-        answer = json.loads(output)
-        if "error" in answer:
-            raise error_from_dict(answer["error"])
-        summary: dict[str, Any] = answer["closed"]
-        return summary
+        return await ask_child(__name__, asdict(task), about="window", field=task.monitor, lost="WINDOW_PROCESS_LOST")
 
 
-def main() -> None:
-    """The child's side. Standard output carries the one answer, so whatever a library prints goes to the log."""
-    answer_to = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    answer: dict[str, Any]
-    try:
-        # Addresses come by the input: a command line is seen by everyone on the machine.
-        task = DeriveTask(**json.loads(sys.stdin.buffer.read()))
-        answer = {"closed": settle(open_ledger(task.ledger_url), open_object_store(task.store_url), task)}
-    except ServiceError as error:
-        answer = {"error": error.to_dict()}
-    with answer_to:
-        answer_to.write(json.dumps(answer).encode())
+def _settle(given: dict[str, Any]) -> dict[str, Any]:
+    task = DeriveTask(**given)
+    return settle(open_ledger(task.ledger_url), open_object_store(task.store_url), task)
 
 
 if __name__ == "__main__":
-    main()
+    answer_parent(_settle)

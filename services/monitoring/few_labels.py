@@ -69,8 +69,13 @@ def _told(rate: PredictionPowered) -> Rate:
     }
 
 
-def with_running(rates: Iterable[Rate], earlier: Iterable[Sequence[Rate]]) -> list[Rate]:
-    """The same with ``running`` and its limits, which hold at all windows at once, over these and earlier windows."""
+def with_running(rates: Sequence[Rate], earlier: Iterable[Sequence[Rate]]) -> list[Rate]:
+    """The same with ``running`` and its limits, which hold at all windows at once, over these and earlier windows.
+
+    Without rates nothing is read of the earlier ones.
+    """
+    if not rates:
+        return []
     history: dict[tuple[str, ...], list[Rate]] = {}
     for window in earlier:
         for rate in window:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.hosting.settings import StateSettings
+from services.hosting.settings import LeaseSettings
 
 
 def _import_roots() -> tuple[Path, ...]:
@@ -15,7 +15,7 @@ def _import_roots() -> tuple[Path, ...]:
     return tuple(Path(root).absolute() for root in roots if root)
 
 
-class Settings(StateSettings):
+class Settings(LeaseSettings):
     """Settings of the monitoring application."""
 
     import_roots: tuple[Path, ...] = Field(default_factory=_import_roots)
@@ -38,12 +38,7 @@ class Settings(StateSettings):
     retry_after_s: float = Field(default=60.0, ge=0)
     """How long after a failed closing of a window it is tried again."""
 
-    lease_ttl_s: float = Field(default=10.0, gt=0)
-    renew_every_s: float = Field(default=2.0, gt=0)
-    watch_every_s: float = Field(default=0.25, gt=0, le=0.5)
-    """How often a worker looks whether its operation was cancelled; cancelling must work within a second."""
     poll_every_s: float = Field(default=0.5, gt=0)
-    """How often an idle worker asks the ledger for work."""
     patience_s: float = Field(default=180.0, gt=0)
     """How long a closing waits for the store or the ledger to come back before it is given up for a while."""
     max_attempts: int = Field(default=20, ge=1)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.hosting.settings import StateSettings, zoo
+from services.hosting.settings import LeaseSettings, zoo
 
 
-class Settings(StateSettings):
+class Settings(LeaseSettings):
     """Settings of the training application."""
 
     registries: tuple[Path, ...] = Field(default_factory=zoo)
@@ -26,12 +26,9 @@ class Settings(StateSettings):
     num_cpus: float = Field(0.1, ge=0)
     """What Ray's scheduler counts the answering replica as, not a limit."""
 
-    lease_ttl_s: float = Field(10.0, gt=0)
-    renew_every_s: float = Field(2.0, gt=0)
     watch_every_s: float = Field(0.25, gt=0, le=0.5)
     """How often a run is looked at, and whether it was cancelled; cancelling must work within a second."""
-    poll_every_s: float = Field(0.5, gt=0)
-    """How often an idle worker asks the ledger for work."""
+    poll_every_s: float = Field(default=0.5, gt=0)
 
     @property
     def models(self) -> Path:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import uuid
 from typing import Any
 
 from ray import serve
@@ -13,12 +10,13 @@ from ray import serve
 from services.adapters.ledger import open_ledger
 from services.adapters.object_store import open_object_store
 from services.adapters.telemetry import open_telemetry
+from services.hosting.background import Background, worker_name
 from services.upscaler.application import Application
 from services.upscaler.settings import Settings
 
 
 @serve.deployment
-class Upscaler(Application):
+class Upscaler(Background, Application):
     """Ready once every model has made one step."""
 
     async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]
@@ -29,22 +27,15 @@ class Upscaler(Application):
             telemetry.batch(app="upscaler", model=model, size=rows, padded=padded, seconds=seconds)
 
         super().__init__(
-            f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}",
+            worker_name(),
             ledger=await asyncio.to_thread(open_ledger, settings.ledger),
             store=await asyncio.to_thread(open_object_store, settings.store),
             settings=settings,
             on_call=count,
         )
         await self.host.warm_up()
-        self._running = asyncio.get_running_loop().create_task(self.run())
-
-    async def check_health(self) -> None:
-        """A worker whose loop ended is no worker; Serve then starts another."""
-        if self._running.done():
-            self._running.result()
-            raise RuntimeError("the worker's loop ended")
+        self.begin(self.run())
 
     async def __del__(self) -> None:
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        await super().__del__()
         self.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from services.hosting.diffusion.settings import DiffusionSettings
-from services.hosting.settings import StateSettings
+from services.hosting.settings import LeaseSettings
 
 
-class Settings(StateSettings, DiffusionSettings):
+class Settings(LeaseSettings, DiffusionSettings):
     """Settings of the upscaler application."""
 
     most_rows: int = Field(default=64, ge=1)
@@ -16,12 +16,8 @@ class Settings(StateSettings, DiffusionSettings):
     most_side: int = Field(default=4096, ge=1)
     """Pixels along the longer side of an image that comes out."""
 
-    lease_ttl_s: float = Field(default=10.0, gt=0)
-    renew_every_s: float = Field(default=2.0, gt=0)
     watch_every_s: float = Field(default=0.1, gt=0, le=0.5)
     """How often it is looked whether an operation was cancelled; its image then leaves at the next network call."""
-    poll_every_s: float = Field(default=0.2, gt=0)
-    """How often an idle worker asks the ledger for work."""
     progress_every_s: float = Field(default=0.5, ge=0)
     """How often progress is written at most."""
     patience_s: float = Field(default=180.0, gt=0)
