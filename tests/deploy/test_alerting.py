@@ -14,7 +14,7 @@ import yaml
 from tests.conftest import require
 from tests.gateway.conftest import World
 from tests.monitors_in_ledger import close, point, put_monitor
-from tests.servers.alertmanager import Alertmanager, Webhook
+from tests.servers.alertmanager import Alertmanager, Webhook, shipped_routes_at_once
 from tests.servers.processes import program
 from tests.servers.prometheus import Prometheus
 
@@ -111,12 +111,7 @@ def test_an_alarm_in_the_ledger_reaches_a_webhook_with_its_cell(
     alertmanager: Callable[[Path], Alertmanager],
     tmp_path: Path,
 ) -> None:
-    routes = ROUTES.read_text().replace("hooks.example:9099", webhook.address)
-    quick = tmp_path / "alertmanager.yml"
-    quick.write_text(
-        routes.replace("group_wait: 30s", "group_wait: 1s").replace("group_interval: 5m", "group_interval: 1s")
-    )
-    manager = alertmanager(quick)
+    manager = alertmanager(shipped_routes_at_once(ROUTES, webhook, tmp_path))
     name = put_monitor(world.ledger, "chest")
     close(world.ledger, name, [point("Female", 0.01), point("Male", -0.01)])
     server = prometheus(
@@ -157,10 +152,7 @@ def fairness_post(webhook: Webhook, timeout_s: float = 30) -> dict:
 def test_while_the_ledger_is_away_what_it_would_say_of_monitors_is_held_back(
     webhook: Webhook, alertmanager: Callable[[Path], Alertmanager], tmp_path: Path
 ) -> None:
-    quick = tmp_path / "alertmanager.yml"
-    text = ROUTES.read_text().replace("hooks.example:9099", webhook.address)
-    quick.write_text(text.replace("group_wait: 30s", "group_wait: 1s"))
-    manager = alertmanager(quick)
+    manager = alertmanager(shipped_routes_at_once(ROUTES, webhook, tmp_path))
     url = f"--alertmanager.url=http://{manager.address}"
     for labels in (
         ("LedgerDown", "severity=critical"),

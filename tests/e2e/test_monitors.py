@@ -26,7 +26,7 @@ from services.maths.phantoms import draw_records
 from services.maths.pixels import to_model
 from tests.dashboard_queries import queries
 from tests.e2e.conftest import ROOT, Platform
-from tests.servers.alertmanager import Alertmanager, Webhook
+from tests.servers.alertmanager import Alertmanager, Webhook, shipped_routes_at_once
 from tests.servers.prometheus import Prometheus
 
 pytestmark = [pytest.mark.ray, pytest.mark.prometheus, pytest.mark.timeout(900)]
@@ -166,11 +166,7 @@ def _watched(
     folder: Path,
 ) -> Prometheus:
     """A Prometheus with the shipped rules that scrapes the platform, and posts by the shipped routes, but at once."""
-    routes = (ROOT / "deploy/alertmanager/alertmanager.yml").read_text().replace("hooks.example:9099", webhook.address)
-    quick = folder / "alertmanager.yml"
-    quick.write_text(
-        routes.replace("group_wait: 30s", "group_wait: 1s").replace("group_interval: 5m", "group_interval: 1s")
-    )
+    quick = shipped_routes_at_once(ROOT / "deploy/alertmanager/alertmanager.yml", webhook, folder)
     rules = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
     host = platform.http.removeprefix("http://")
     server = prometheus([host], rule_files=rules, alertmanagers=[alertmanager(quick).address], every="1s")
