@@ -19,6 +19,9 @@ from services.platform.signals import signalled
 
 START_FAILED = 78
 """Exit status of a process that never got to serve (EX_CONFIG of sysexits.h): starting it again cannot help."""
+BESIDE_THE_CORES = 1
+"""CPUs that Ray counts on top of the machine's: replicas claim a tenth each, which is no limit, and a training whole ones.
+Without it the replicas' tenths would add up to a core of two, and no training would ever find one."""
 
 
 def serve_in_this_process(settings: Settings) -> None:
@@ -57,6 +60,7 @@ def _start(settings: Settings) -> Callable[[], bool]:
     ]
     ray.init(
         address="local",
+        num_cpus=(os.cpu_count() or 1) + BESIDE_THE_CORES,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
