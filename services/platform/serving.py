@@ -20,8 +20,8 @@ from services.platform.signals import signalled
 START_FAILED = 78
 """Exit status of a process that never got to serve (EX_CONFIG of sysexits.h): starting it again cannot help."""
 BESIDE_THE_CORES = 1
-"""CPUs that Ray counts on top of the machine's: replicas claim a tenth each, which is no limit, and a training whole ones.
-Without it the replicas' tenths would add up to a core of two, and no training would ever find one."""
+"""CPUs that Ray counts on top of the machine's. Replicas claim a tenth each, which is no limit, trainings whole ones:
+without it the replicas' tenths would add up to a core of two, and no training would ever find one."""
 
 
 def serve_in_this_process(settings: Settings) -> None:

@@ -27,7 +27,7 @@ ELSEWHERE = ("evenhand_monitor_", "ray_node_g")
 
 @pytest.fixture(scope="module")
 def scraped(main_job: MainJob, platform: Platform) -> str:
-    """/metrics after the main job's audit was run once more: the newest audit is shown whole, older ones if there is room."""
+    """/metrics after the main job's audit was run once more: the newest is shown whole, older ones if there is room."""
     spec = main_job.artifacts.parent / "spec.yaml"
     platform.run("audits", "create", str(spec), "--cohort", main_job.cohort["name"], "--watch")
     return httpx.get(f"{platform.http}/metrics").text
