@@ -49,8 +49,9 @@ def asked_alignment(message: training_service_pb2.CreateTrainingRequest) -> Aske
         test_prompts=_prompts(wanted.test_prompts, f"{_AT}.test_prompts"),
         joint=wanted.joint,
         threshold=_threshold(wanted.confidence),
-        preservation=_number(wanted, "preservation", 0.5, 1e6),
-        flipped_weight=_number(wanted, "flipped_weight", 0.2, 1.0),
+        preservation=_number(wanted, "preservation", 12.0, 1e6),
+        flipped_weight=_number(wanted, "flipped_weight", 1.0, 1.0),
+        holding=_number(wanted, "holding", 300.0, 1e6),
         adapter=adapter,
         batches=_batches(wanted, message.epochs, adapter),
     )

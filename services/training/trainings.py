@@ -130,7 +130,7 @@ def alignment_fields(alignment: Mapping[str, Any]) -> dict[str, Any]:
             "prompts": alignment["prompts"],
             "test_prompts": alignment["test_prompts"],
             "confidence": alignment["threshold"],
-            **{name: alignment[name] for name in ("preservation", "flipped_weight")},
+            **{name: alignment[name] for name in ("preservation", "flipped_weight", "holding")},
             "encoder": f"models/{encoder['name']}",
             "encoder_version": encoder["version"],
             **alignment["adapter"],

@@ -123,17 +123,17 @@ class Batches:
 
     Gradients go through ``evaluations`` of an image's steps, of those at which at least ``least_noise`` of the noise
     levels are still to come: an image's group is decided there. Later steps draw details, and details that please the
-    guide are what a generator fools it with.
+    guide are what a generator fools it with; they are held to the original's.
     """
 
-    iterations: int = 55
+    iterations: int = 100
     prompts: int = 4
     images: int = 10
     steps: tuple[int, int] = (6, 8)
     sampler: str = "dpmpp-2m"
     guidance: float = 0.0
     evaluations: int = 2
-    least_noise: float = 0.6
+    least_noise: float = 0.5
     learning_rate: float = 2e-4
     test_images: int = 40
 
@@ -183,6 +183,7 @@ class AskedAlignment:
     threshold: float
     preservation: float
     flipped_weight: float
+    holding: float
     adapter: Adapter
     batches: Batches
 
@@ -200,8 +201,9 @@ class Alignment:
     store: str = ""
     joint: bool = False
     threshold: float = 0.6
-    preservation: float = 0.5
-    flipped_weight: float = 0.2
+    preservation: float = 12.0
+    flipped_weight: float = 1.0
+    holding: float = 300.0
     adapter: Adapter = Adapter()
     batches: Batches = Batches()
 

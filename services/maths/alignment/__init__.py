@@ -4,6 +4,7 @@ targets   which group each image of a batch should belong to, and how sure that 
 pools     whose images are aligned with one another: prompt by prompt, attribute by attribute, or over their crossing
 chain     gradients through the sampler's steps from stored inputs, with effects derived for the sampler in use
 losses    cross-entropy with the targets, and what keeps the images what they were
+differences  how classes differ in the original's images: where an image that changes its class should go
 
 The one supervision is the classifier that guides: judge the outcome with another one.
 """
@@ -16,6 +17,7 @@ from services.maths.alignment.chain import (
     output_effects,
     record_run,
 )
+from services.maths.alignment.differences import class_effects, class_sums, features_of_class
 from services.maths.alignment.losses import (
     FLIPPED_WEIGHT,
     alignment_loss,
@@ -47,11 +49,14 @@ __all__ = [
     "chain_gradient",
     "checked_target",
     "checked_threshold",
+    "class_effects",
+    "class_sums",
     "crossed",
     "crossed_logits",
     "equalised_coefficients",
     "equalised_effects",
     "expected_targets",
+    "features_of_class",
     "fixed_targets",
     "output_effects",
     "preservation_loss",

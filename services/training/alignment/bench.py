@@ -63,6 +63,7 @@ def set_up(alignment: Alignment, prepare: Prepare) -> Bench:
         alignment.threshold,
         alignment.preservation,
         alignment.flipped_weight,
+        alignment.holding,
         alignment.joint,
         spec.low,
         spec.high,

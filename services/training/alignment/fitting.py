@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from services.maths.alignment import chain_gradient, equalised_effects
+from services.maths.alignment import Run, chain_gradient, class_effects, equalised_effects
 from services.maths.diffusion.parameterisation import Parameterisation
 from services.maths.diffusion.plans import Plan
 from services.training.alignment.generator import Generator, States
@@ -29,6 +30,7 @@ class Fitting:
         self.learning = list(learning)
         self.average = [parameter.detach().clone() for parameter in self.learning]
         self.optimizer = torch.optim.AdamW(self.learning, lr=how.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+        self.sums: list[torch.Tensor] = []
         self.done = 0
 
     def run(
@@ -61,8 +63,11 @@ class Fitting:
         with torch.no_grad():
             drawn = generator.sample(generator.original, x, states, plan).image
             before = originals(objective, generator.pictures(drawn), draws)
+        found = before.sums(torch.from_numpy(np.repeat(chosen, how.images)), objective.levels)
+        self.sums = [old + new for old, new in zip(self.sums, found, strict=True)] if self.sums else found
+        effects = [class_effects(sums) for sums in self.sums]
         run = generator.sample(generator.unet, x, states, plan)
-        judged = judge(objective, generator.pictures, run.image, before=before, prompts=batch, rng=rng)
+        judged = judge(objective, generator.pictures, run.image, before=before, prompts=batch, rng=rng, effects=effects)
         self.optimizer.zero_grad(set_to_none=True)
         chain_gradient(
             _output(generator, states),
@@ -73,8 +78,29 @@ class Fitting:
             evaluations=min(how.evaluations, plan.evaluations),
             generator=draws,
         )
+        held = self._hold(objective.holding, run, states, plan, draws)
         self._update(iteration)
-        return judged
+        return replace(judged, loss=judged.loss + held)
+
+    def _hold(self, weight: float, run: Run, states: States, plan: Plan, draws: torch.Generator) -> float:
+        """Weigh how far the outputs of steps that do not learn are from the original's, and add its gradient.
+
+        All steps share their weights: one that learns whom to draw changes how the others draw, which shows as grain.
+        They are held where the model is now, of each image at one step, so that details of a changed image are the
+        original's own.
+        """
+        still = torch.from_numpy(np.flatnonzero(~_learn(plan, self.generator.scalings, self.how.least_noise)))
+        if not (weight and len(still)):
+            return 0.0
+        rows = torch.arange(len(run.image))
+        k = still[torch.randint(len(still), (len(rows),), generator=draws)]
+        x = run.inputs[k, rows]
+        t = torch.from_numpy(run.timesteps)[k].to(x.device)
+        with torch.no_grad():
+            wanted = self.generator.raw(self.generator.original, x, t, states)
+        apart = (self.generator.raw(self.generator.unet, x, t, states) - wanted).square().mean()
+        (weight * apart).backward()
+        return weight * float(apart.detach())
 
     def _update(self, iteration: int) -> None:
         """A step of the optimiser, unless a gradient is not finite: one bad batch must not end the model."""
@@ -98,6 +124,7 @@ class Fitting:
     def snapshot(self) -> State:
         """All that :meth:`restore` needs, on the CPU."""
         state = {"done": torch.tensor(self.done)}
+        state |= {f"sums.{index}": sums.clone() for index, sums in enumerate(self.sums)}
         for index, (parameter, average) in enumerate(zip(self.learning, self.average, strict=True)):
             state |= {f"parameter.{index}": _kept(parameter), f"average.{index}": _kept(average)}
             moments = self.optimizer.state.get(parameter, {})
@@ -106,6 +133,7 @@ class Fitting:
 
     def restore(self, state: State) -> None:
         self.done = int(state["done"])
+        self.sums = [state[f"sums.{index}"] for index in range(sum(name.startswith("sums.") for name in state))]
         moments: dict[int, dict[str, torch.Tensor]] = {}
         with torch.no_grad():
             for index, (parameter, average) in enumerate(zip(self.learning, self.average, strict=True)):
@@ -128,8 +156,13 @@ def _rate(how: Batches, iteration: int) -> float:
 
 def _effects(plan: Plan, scalings: Parameterisation, least_noise: float) -> np.ndarray:
     """(K,) equal effects of the steps that learn, 0 of the others; at least the first one learns."""
-    learns = plan.timesteps >= min(least_noise * scalings.schedule.steps, plan.timesteps.max())
-    return np.where(learns, equalised_effects(plan, scalings), 0.0)
+    return np.where(_learn(plan, scalings, least_noise), equalised_effects(plan, scalings), 0.0)
+
+
+def _learn(plan: Plan, scalings: Parameterisation, least_noise: float) -> np.ndarray:
+    """(K,) bool: the noisy steps, which learn."""
+    learn: np.ndarray = plan.timesteps >= min(least_noise * scalings.schedule.steps, plan.timesteps.max())
+    return learn
 
 
 def _output(generator: Generator, states: States) -> Callable[..., torch.Tensor]:

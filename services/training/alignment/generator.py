@@ -73,13 +73,17 @@ class Generator:
 
     def output(self, unet: Any, x: torch.Tensor, t: torch.Tensor, states: States) -> torch.Tensor:
         """The raw, guided output of either U-Net for (B, C, H, W) noisy latents; the empty prompt shares its call."""
+        raw = self.raw(unet, x, t, states)
+        return raw if self.guidance == 1.0 else guided(*raw.chunk(2), self.guidance)
+
+    def raw(self, unet: Any, x: torch.Tensor, t: torch.Tensor, states: States) -> torch.Tensor:
+        """(2 B, C, H, W): the output given the prompts, then given the empty one; (B, C, H, W) without guidance."""
         if self.guidance == 1.0:
-            raw: torch.Tensor = unet(x, t, states.prompt, return_dict=False)[0]
-            return raw
+            alone: torch.Tensor = unet(x, t, states.prompt, return_dict=False)[0]
+            return alone
         both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
-        raw = unet(both, torch.cat([t, t]), torch.cat([states.prompt, states.null]), return_dict=False)[0]
-        conditional, null = raw.chunk(2)
-        return guided(conditional, null, self.guidance)
+        raw: torch.Tensor = unet(both, torch.cat([t, t]), torch.cat([states.prompt, states.null]), return_dict=False)[0]
+        return raw
 
     def sample(self, unet: Any, x: torch.Tensor, states: States, plan: Plan) -> Run:
         """One sampling from unit noise ``x`` (B, C, H, W) without gradients, with what the U-Net saw."""

@@ -6,6 +6,7 @@ sampling for both, since the gradient needs no more of the chain than the final 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,10 @@ from services.maths.alignment import (
     alignment_loss,
     by_attribute,
     by_prompt,
+    class_sums,
     crossed,
     crossed_logits,
+    features_of_class,
     preservation_loss,
     preservation_weights,
     pseudo_labels,
@@ -52,7 +55,8 @@ class Objective:
     """All that is constant between batches. ``low`` and ``high`` are the generator's range of values.
 
     ``encoder`` takes pictures in that range. With ``joint`` the crossing of the attributes is aligned, to the product
-    of their targets, else each attribute by itself.
+    of their targets, else each attribute by itself. ``holding`` is the weight of keeping the outputs of the steps that
+    do not learn.
     """
 
     guides: tuple[Guide, ...]
@@ -60,6 +64,7 @@ class Objective:
     threshold: float
     preservation: float
     flipped_weight: float
+    holding: float = 0.0
     joint: bool = False
     low: float = -1.0
     high: float = 1.0
@@ -83,13 +88,33 @@ class Objective:
         found: torch.Tensor = self.encoder(pictures.contiguous(memory_format=torch.channels_last))
         return found
 
+    def own_classes(self, classes: torch.Tensor) -> torch.Tensor:
+        """Of (B, A) classes of attributes those that are aligned: the same, or (B, 1) numbers of their crossing."""
+        if not self.joint:
+            return classes
+        sizes = [len(guide.target) for guide in self.guides]
+        number = classes[:, 0]
+        for a, size in enumerate(sizes[1:], start=1):
+            number = number * size + classes[:, a]
+        return number[:, None]
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many classes each column of :meth:`own_classes` has."""
+        sizes = tuple(len(guide.target) for guide in self.guides)
+        return (math.prod(sizes),) if self.joint else sizes
+
 
 @dataclass(frozen=True)
 class Originals:
-    """What the frozen model drew of the same noise: ``features`` (B, F) and ``classes`` (B, A)."""
+    """What the frozen model drew of the same noise: ``features`` (B, F) and ``classes`` (B, A) as they are aligned."""
 
     features: torch.Tensor
     classes: torch.Tensor
+
+    def sums(self, prompts: torch.Tensor, levels: Sequence[int]) -> list[torch.Tensor]:
+        """Of each column of classes, what its differences are computed of; ``prompts`` (B,) are numbers."""
+        return [class_sums(self.features, self.classes[:, a], prompts, count) for a, count in enumerate(levels)]
 
 
 @dataclass(frozen=True)
@@ -98,6 +123,7 @@ class Judged:
 
     alignment: float
     preservation: float
+    loss: float
     gradient: torch.Tensor
     sure: float
     shares: tuple[tuple[float, ...], ...]
@@ -106,7 +132,7 @@ class Judged:
 def originals(objective: Objective, pictures: torch.Tensor, draws: torch.Generator) -> Originals:
     with torch.no_grad():
         classes = [logits.argmax(1) for logits in objective.logits(pictures, draws)]
-        return Originals(objective.features(pictures), torch.stack(classes, 1))
+        return Originals(objective.features(pictures), objective.own_classes(torch.stack(classes, 1)))
 
 
 def judge(
@@ -117,8 +143,13 @@ def judge(
     before: Originals,
     prompts: Sequence[str],
     rng: np.random.Generator,
+    effects: Sequence[torch.Tensor] = (),
 ) -> Judged:
-    """Losses of the images that ``latents`` (B, C, h, w) decode to. ``prompts`` (B,): each is aligned by itself."""
+    """Losses of the images that ``latents`` (B, C, h, w) decode to. ``prompts`` (B,): each is aligned by itself.
+
+    ``effects`` are (K, F) of each column of classes, how they differ in the originals' features; without them an image
+    that changes its class is held to the one that it was.
+    """
     latents = latents.detach().requires_grad_(True)
     pictures = decode(latents)
     logits = objective.logits(pictures, torch.Generator().manual_seed(int(rng.integers(2**62))))
@@ -126,11 +157,14 @@ def judge(
     softer = [each / TEMPERATURE for each in logits]
     scored = [crossed_logits(softer)] if objective.joint else softer
     aligned = sum((alignment_loss(each, labels[:, a], sure[:, a]) for a, each in enumerate(scored)), torch.zeros(()))
-    weights = _weights(objective, before, labels, sure).to(latents.device)
-    kept = preservation_loss(objective.features(pictures), before.features, weights)
-    (gradient,) = torch.autograd.grad(aligned + objective.preservation * kept, latents)
+    wanted = torch.where(sure, labels, before.classes)
+    weights = preservation_weights(before.classes, wanted, flipped_weight=objective.flipped_weight).to(latents.device)
+    kept = preservation_loss(objective.features(pictures), _expected(before, wanted, effects), weights)
+    loss = aligned + objective.preservation * kept
+    (gradient,) = torch.autograd.grad(loss, latents)
     shares = tuple(tuple(each.softmax(1).mean(0).tolist()) for each in logits)
-    return Judged(float(aligned.detach()), float(kept.detach()), gradient, float(sure.float().mean()), shares)
+    found = [float(each.detach()) for each in (aligned, kept, loss)]
+    return Judged(*found, gradient, float(sure.float().mean()), shares)
 
 
 def _seen_anew(pictures: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
@@ -169,14 +203,12 @@ def _labels(
     )
 
 
-def _weights(objective: Objective, before: Originals, labels: torch.Tensor, sure: torch.Tensor) -> torch.Tensor:
-    """Smaller where an image is surely to change its class: it cannot stay what it was."""
-    classes = before.classes
-    if objective.joint:
-        sizes = [len(guide.target) for guide in objective.guides]
-        number = classes[:, 0]
-        for a, size in enumerate(sizes[1:], start=1):
-            number = number * size + classes[:, a]
-        classes = number[:, None]
-    wanted = torch.where(sure, labels, classes)
-    return preservation_weights(classes, wanted, flipped_weight=objective.flipped_weight)
+def _expected(before: Originals, wanted: torch.Tensor, effects: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(B, F) features that the images should have: the original's, moved where they are to change their class.
+
+    ``wanted`` (B, A) are the classes that they should show; where that is not sure, those that the original's show.
+    """
+    expected = before.features
+    for a, of_class in enumerate(effects):
+        expected = features_of_class(expected, before.classes[:, a], wanted[:, a], of_class.to(expected.device))
+    return expected

@@ -55,7 +55,9 @@ def lineage(alignment: Alignment, verdicts: Sequence[Mapping[str, Any]], *, seed
             "method": "sdat",
             "seed": seed,
             "shares": [_plain(one) for one in told["shares"]],
-            **{key: told[key] for key in ("joint", "threshold", "preservation", "flipped_weight", "encoder")},
+            **{
+                key: told[key] for key in ("joint", "threshold", "preservation", "flipped_weight", "holding", "encoder")
+            },
             "adapter": asdict(alignment.adapter),
             "batches": _plain(asdict(alignment.batches)),
             "prompts": {"count": len(alignment.prompts), "digest": digest(list(alignment.prompts))},

@@ -67,6 +67,7 @@ def resolve_alignment(asked: AskedAlignment, seed: int, ledger: Ledger, settings
         asked.threshold,
         asked.preservation,
         asked.flipped_weight,
+        asked.holding,
         asked.adapter,
         asked.batches,
     )

@@ -72,10 +72,9 @@ def _fit(
         fitting.restore(resume)
 
     def after(done: int, judged: Judged) -> None:
-        loss = judged.alignment + run.alignment.preservation * judged.preservation
-        folder.report("training", done, how.iterations, float(np.nan_to_num(loss)))
+        folder.report("training", done, how.iterations, float(np.nan_to_num(judged.loss)))
         if done % CHECKPOINT_EVERY == 0:
-            checkpoint(Epoch(done, how.iterations, loss, -loss, fitting.snapshot))
+            checkpoint(Epoch(done, how.iterations, judged.loss, -judged.loss, fitting.snapshot))
 
     fitting.run(bench.objective, run.alignment.prompts, seed=run.seed, report=after, check=folder.check)
     fitting.use_average()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.utils import parametrize
 
+from services.maths.alignment import class_effects
 from services.training.alignment.adapters import make_trainable, merge
 from services.training.alignment.fitting import Fitting, _effects
 from services.training.alignment.objective import _seen_anew, judge, originals
@@ -59,17 +62,43 @@ def test_before_the_first_update_the_images_are_the_originals_to_the_bit(bench_o
     latents = [generator.sample(unet, x, states, plan).image for unet in (generator.original, generator.unet)]
     assert torch.equal(*latents)
     before = originals(objective, generator.pictures(latents[0]).detach(), torch.Generator().manual_seed(1))
-    judged = judge(
-        objective,
-        generator.pictures,
-        latents[1],
-        before=before,
-        prompts=[TEST_PROMPTS[1]] * 6,
-        rng=np.random.default_rng(1),
-    )
-    assert judged.preservation == 0.0
+    known = {"before": before, "prompts": [TEST_PROMPTS[1]] * 6}
+    apart = [torch.randn(2, before.features.shape[1], generator=torch.Generator().manual_seed(2))]
+    for effects in ((), apart):
+        judged = judge(
+            objective, generator.pictures, latents[1], **known, rng=np.random.default_rng(1), effects=effects
+        )
+        assert (judged.preservation > 0) == bool(effects), "who is to change is not yet what it should be"
     assert judged.gradient.shape == latents[1].shape
     assert judged.gradient.abs().sum() > 0
+
+
+def test_steps_that_do_not_learn_are_held_to_the_originals_outputs(bench_of):
+    bench = bench_of()
+    generator, fitting = bench.generator, fitting_of(bench)
+    states, plan = generator.states(TEST_PROMPTS[:3]), generator.plan(4)
+    x = torch.randn(3, *generator.shape, generator=torch.Generator().manual_seed(1))
+    run = generator.sample(generator.unet, x, states, plan)
+
+    def held(weight):
+        for parameter in fitting.learning:
+            parameter.grad = None
+        loss = fitting._hold(weight, run, states, plan, torch.Generator().manual_seed(1))
+        return loss, [parameter.grad for parameter in fitting.learning]
+
+    loss, gradients = held(2.0)
+    assert loss == 0.0
+    assert not any(gradient.any() for gradient in gradients if gradient is not None)
+    with torch.no_grad():
+        fitting.learning[-1].add_(0.1)
+    once, (*_, gradient) = held(1.0)
+    twice, (*_, steeper) = held(2.0)
+    assert once > 0
+    assert twice == pytest.approx(2 * once)
+    torch.testing.assert_close(steeper, 2 * gradient)
+    assert held(0.0) == (0.0, [None] * len(fitting.learning))
+    fitting.how = replace(fitting.how, least_noise=0.0)
+    assert held(1.0)[0] == 0.0, "where all steps learn none is held"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=str)
@@ -122,7 +151,8 @@ def test_crossed_attributes_are_aligned_together(bench_of):
     x = torch.randn(12, *generator.shape, generator=torch.Generator().manual_seed(1))
     image = generator.sample(generator.unet, x, generator.states([TEST_PROMPTS[0]] * 12), generator.plan(2)).image
     before = originals(both, generator.pictures(image).detach(), torch.Generator().manual_seed(1))
-    assert before.classes.shape == (12, 2)
+    assert torch.equal(before.classes, 3 * before.classes.div(2, rounding_mode="floor")), "both read the same sex"
+    (sums,) = before.sums(torch.zeros(12), both.levels)
     judged = judge(
         both,
         generator.pictures,
@@ -130,6 +160,7 @@ def test_crossed_attributes_are_aligned_together(bench_of):
         before=before,
         prompts=[TEST_PROMPTS[0]] * 12,
         rng=np.random.default_rng(1),
+        effects=[class_effects(sums)],
     )
     assert len(judged.shares) == 2
     assert judged.gradient.isfinite().all()

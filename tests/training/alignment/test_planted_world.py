@@ -63,7 +63,6 @@ def bias(codes, owners, female):
     return found.reading("bias_to_target").estimate
 
 
-@pytest.mark.xfail(reason="to 30 %: 41 % by the readers, bias -74 %; to one half: tried with 600 images", strict=False)
 def test_bias_falls_by_three_quarters_and_nothing_else_moves(run_of, tmp_path, real, female):
     run = run_of(
         epochs=0,

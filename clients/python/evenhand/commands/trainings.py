@@ -130,7 +130,8 @@ def align(
     test_prompts: Annotated[Path | None, typer.Option(help="To judge on, one a line; else the phantoms' 20.")] = None,
     iterations: Annotated[int, typer.Option(min=0, help="Batches; 0: the server's default.")] = 0,
     confidence: Annotated[float, typer.Option(help="τ: less sure targets are left out; 0: 0.6.")] = 0.0,
-    preservation: Annotated[float | None, typer.Option(help="Weight of staying alike; default 0.5.")] = None,
+    preservation: Annotated[float | None, typer.Option(help="Weight of staying alike; default 12.")] = None,
+    holding: Annotated[float | None, typer.Option(help="Weight of keeping its details; default 300.")] = None,
     method: Annotated[str, typer.Option(help="full, or lora.")] = "full",
     part: Annotated[str, typer.Option(help="unet, or prompt-path: where it meets the prompt.")] = "unet",
     learning_rate: Annotated[float, typer.Option(help="0: the method's default.")] = 0.0,
@@ -159,6 +160,7 @@ def align(
     settings = {
         "confidence": confidence,
         "preservation": preservation,
+        "holding": holding,
         "method": method,
         "part": part,
         "learning_rate": learning_rate,

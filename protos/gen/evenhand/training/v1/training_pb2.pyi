@@ -55,7 +55,7 @@ class Training(_message.Message):
     def __init__(self, name: _Optional[str] = ..., recipe: _Optional[str] = ..., operation: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., model: _Optional[str] = ..., model_version: _Optional[str] = ..., scores: _Optional[_Mapping[str, float]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., base: _Optional[str] = ..., base_version: _Optional[str] = ..., base_digest: _Optional[str] = ..., mitigation: _Optional[_Union[Mitigation, _Mapping]] = ..., data: _Optional[_Union[TuningData, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[TunedVersion, _Mapping]]] = ..., data_digest: _Optional[str] = ..., alignment: _Optional[_Union[Alignment, _Mapping]] = ...) -> None: ...
 
 class Alignment(_message.Message):
-    __slots__ = ("shares", "joint", "prompts", "test_prompts", "confidence", "preservation", "flipped_weight", "encoder", "encoder_version", "method", "part", "rank", "batch_prompts", "batch_images", "least_steps", "most_steps", "sampler", "guidance_scale", "evaluations", "learning_rate", "test_images", "least_noise")
+    __slots__ = ("shares", "joint", "prompts", "test_prompts", "confidence", "preservation", "flipped_weight", "encoder", "encoder_version", "method", "part", "rank", "batch_prompts", "batch_images", "least_steps", "most_steps", "sampler", "guidance_scale", "evaluations", "learning_rate", "test_images", "least_noise", "holding")
     SHARES_FIELD_NUMBER: _ClassVar[int]
     JOINT_FIELD_NUMBER: _ClassVar[int]
     PROMPTS_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class Alignment(_message.Message):
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     TEST_IMAGES_FIELD_NUMBER: _ClassVar[int]
     LEAST_NOISE_FIELD_NUMBER: _ClassVar[int]
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
     shares: _containers.RepeatedCompositeFieldContainer[AlignedShares]
     joint: bool
     prompts: _containers.RepeatedScalarFieldContainer[str]
@@ -100,7 +101,8 @@ class Alignment(_message.Message):
     learning_rate: float
     test_images: int
     least_noise: float
-    def __init__(self, shares: _Optional[_Iterable[_Union[AlignedShares, _Mapping]]] = ..., joint: _Optional[bool] = ..., prompts: _Optional[_Iterable[str]] = ..., test_prompts: _Optional[_Iterable[str]] = ..., confidence: _Optional[float] = ..., preservation: _Optional[float] = ..., flipped_weight: _Optional[float] = ..., encoder: _Optional[str] = ..., encoder_version: _Optional[str] = ..., method: _Optional[str] = ..., part: _Optional[str] = ..., rank: _Optional[int] = ..., batch_prompts: _Optional[int] = ..., batch_images: _Optional[int] = ..., least_steps: _Optional[int] = ..., most_steps: _Optional[int] = ..., sampler: _Optional[str] = ..., guidance_scale: _Optional[float] = ..., evaluations: _Optional[int] = ..., learning_rate: _Optional[float] = ..., test_images: _Optional[int] = ..., least_noise: _Optional[float] = ...) -> None: ...
+    holding: float
+    def __init__(self, shares: _Optional[_Iterable[_Union[AlignedShares, _Mapping]]] = ..., joint: _Optional[bool] = ..., prompts: _Optional[_Iterable[str]] = ..., test_prompts: _Optional[_Iterable[str]] = ..., confidence: _Optional[float] = ..., preservation: _Optional[float] = ..., flipped_weight: _Optional[float] = ..., encoder: _Optional[str] = ..., encoder_version: _Optional[str] = ..., method: _Optional[str] = ..., part: _Optional[str] = ..., rank: _Optional[int] = ..., batch_prompts: _Optional[int] = ..., batch_images: _Optional[int] = ..., least_steps: _Optional[int] = ..., most_steps: _Optional[int] = ..., sampler: _Optional[str] = ..., guidance_scale: _Optional[float] = ..., evaluations: _Optional[int] = ..., learning_rate: _Optional[float] = ..., test_images: _Optional[int] = ..., least_noise: _Optional[float] = ..., holding: _Optional[float] = ...) -> None: ...
 
 class AlignedShares(_message.Message):
     __slots__ = ("attribute", "target", "classifier", "classifier_version", "judge", "judge_version", "cohort")
