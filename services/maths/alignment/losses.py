@@ -45,9 +45,9 @@ def preservation_loss(
     """(1 / B) sum of w (1 - cos) between features (B, F) and the original model's, a scalar.
 
     The original's image has the same noise, prompt and steps, so before the first update the loss is 0, exactly, but
-    for images that are to change, whose features were moved (differences.features_of_class). 1 - cos is computed as half
-    the squared distance of the two directions, which has no rounding where the features are the same bits and loses no
-    digits where they are almost. ``weights`` (B,). The originals get no gradient.
+    for images that are to change, whose features were moved (differences.features_of_class). 1 - cos is computed as
+    half the squared distance of the two directions, which has no rounding where the features are the same bits and
+    loses no digits where they are almost. ``weights`` (B,). The originals get no gradient.
     """
     directions = [functional.normalize(each.contiguous(), dim=1) for each in (features, original_features.detach())]
     apart = (directions[0] - directions[1]).square().sum(dim=1) / 2.0
