@@ -56,7 +56,7 @@ def drawn(bench, unet):
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """Held-out hearts, three an adult in 300: the pictures and their table."""
+    """Hearts of 300 adults that no model learned from: the pictures and their table."""
     return draw_pictures("cardiac", "null", HELD_OUT, patients=300, seed=8, pixels=spec(3, 64))
 
 
