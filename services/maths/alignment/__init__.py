@@ -4,6 +4,7 @@ targets   which group each image of a batch should belong to, and how sure that 
 pools     whose images are aligned with one another: prompt by prompt, attribute by attribute, or over their crossing
 chain     gradients through the sampler's steps from stored inputs, with effects derived for the sampler in use
 losses    cross-entropy with the targets, and what keeps the images what they were
+cuts      where a classifier changes its mind, as its package says
 differences  how classes differ in the original's images: where an image that changes its class should go
 
 The one supervision is the classifier that guides: judge the outcome with another one.
@@ -17,6 +18,7 @@ from services.maths.alignment.chain import (
     output_effects,
     record_run,
 )
+from services.maths.alignment.cuts import cut_offsets
 from services.maths.alignment.differences import class_effects, class_sums, features_of_class
 from services.maths.alignment.losses import (
     FLIPPED_WEIGHT,
@@ -53,6 +55,7 @@ __all__ = [
     "class_sums",
     "crossed",
     "crossed_logits",
+    "cut_offsets",
     "equalised_coefficients",
     "equalised_effects",
     "expected_targets",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,12 +15,13 @@ from services.adapters.diffusion_folder import load_latent_diffusion
 from services.adapters.object_store import open_object_store
 from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.hosting.diffusion.loading import scalings_of
+from services.maths.alignment import cut_offsets
 from services.training.alignment.generator import Generator
 from services.training.alignment.judging import Judge
 from services.training.alignment.objective import Guide, Objective
 from services.training.cohorts import read_manifest, record_images
 from services.training.networks import load_frozen, pinned
-from services.training.tuning import Alignment, Shares
+from services.training.tuning import Alignment, Pin, Shares
 
 MOST_FIXED = 2000
 """Images of a cohort that make the set of targets; a share needs no more."""
@@ -76,8 +77,27 @@ def set_up(alignment: Alignment, prepare: Prepare) -> Bench:
     return Bench(alignment, base, models.folder(base), generator, objective, tuple(judges))
 
 
+class AtItsCut(nn.Module):
+    """A classifier whose logits are even where its package's thresholds are: (B, C, H, W) → (B, K)."""
+
+    def __init__(self, network: nn.Module, thresholds: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("offsets", torch.from_numpy(cut_offsets(thresholds)).float())
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(pictures) + self.offsets
+        return logits
+
+
+def _classifier(models: DirectoryRegistry, pin: Pin, prepare: Prepare) -> nn.Module:
+    record = pinned(models, pin)
+    network = AtItsCut(load_frozen(models, pin), [record.thresholds.get(label, 0.0) for label in record.labels])
+    return prepare(network.eval().requires_grad_(False))
+
+
 def _guide(shares: Shares, alignment: Alignment, models: DirectoryRegistry, prepare: Prepare) -> Guide:
-    network = prepare(load_frozen(models, shares.guide))
+    network = _classifier(models, shares.guide, prepare)
     if not shares.cohort:
         return Guide(shares.attribute, network, shares.target)
     fixed = _outputs(network, models.find(shares.guide.name, shares.guide.version), alignment.store, shares)
@@ -101,5 +121,5 @@ def _outputs(network: nn.Module, record: ModelRecord, store: str, shares: Shares
 def _judges(shares: Shares, guide: nn.Module, models: DirectoryRegistry, prepare: Prepare) -> list[Judge]:
     told = [Judge(shares, shares.guide, guide, guided=True)]
     if shares.judge is not None:
-        told.append(Judge(shares, shares.judge, prepare(load_frozen(models, shares.judge)), guided=False))
+        told.append(Judge(shares, shares.judge, _classifier(models, shares.judge, prepare), guided=False))
     return told
