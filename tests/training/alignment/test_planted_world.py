@@ -1,6 +1,6 @@
 """The shipped generator, of a corpus in which three hearts in four are women's, tuned to one half and to 30 percent.
 
-Judged by the phantoms' readers, which are exact, and by the classifier that never guided; a quarter of an hour a target.
+Judged by the phantoms' readers, which are exact, and by the classifier that never guided; fifteen minutes a target.
 """
 
 from __future__ import annotations
