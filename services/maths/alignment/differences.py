@@ -21,7 +21,7 @@ def class_sums(features: torch.Tensor, classes: torch.Tensor, prompts: torch.Ten
     """
     total = torch.zeros(levels, levels + features.shape[1], dtype=torch.float64)
     belongs = torch.nn.functional.one_hot(classes.cpu(), levels).double()
-    for prompt in prompts.unique():
+    for prompt in sorted(set(prompts.tolist())):
         rows = (prompts == prompt).cpu()
         some, within = features[rows.to(features.device)].double().cpu(), belongs[rows]
         away = within - within.mean(0)

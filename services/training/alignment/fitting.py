@@ -99,7 +99,7 @@ class Fitting:
         with torch.no_grad():
             wanted = self.generator.raw(self.generator.original, x, t, states)
         apart = (self.generator.raw(self.generator.unet, x, t, states) - wanted).square().mean()
-        (weight * apart).backward()
+        torch.autograd.backward(weight * apart)
         return weight * float(apart.detach())
 
     def _update(self, iteration: int) -> None:

@@ -74,7 +74,10 @@ class Generator:
     def output(self, unet: Any, x: torch.Tensor, t: torch.Tensor, states: States) -> torch.Tensor:
         """The raw, guided output of either U-Net for (B, C, H, W) noisy latents; the empty prompt shares its call."""
         raw = self.raw(unet, x, t, states)
-        return raw if self.guidance == 1.0 else guided(*raw.chunk(2), self.guidance)
+        if self.guidance == 1.0:
+            return raw
+        conditional, null = raw.chunk(2)
+        return guided(conditional, null, self.guidance)
 
     def raw(self, unet: Any, x: torch.Tensor, t: torch.Tensor, states: States) -> torch.Tensor:
         """(2 B, C, H, W): the output given the prompts, then given the empty one; (B, C, H, W) without guidance."""

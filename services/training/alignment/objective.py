@@ -163,8 +163,14 @@ def judge(
     loss = aligned + objective.preservation * kept
     (gradient,) = torch.autograd.grad(loss, latents)
     shares = tuple(tuple(each.softmax(1).mean(0).tolist()) for each in logits)
-    found = [float(each.detach()) for each in (aligned, kept, loss)]
-    return Judged(*found, gradient, float(sure.float().mean()), shares)
+    return Judged(
+        float(aligned.detach()),
+        float(kept.detach()),
+        float(loss.detach()),
+        gradient,
+        float(sure.float().mean()),
+        shares,
+    )
 
 
 def _seen_anew(pictures: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
