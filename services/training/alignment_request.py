@@ -16,6 +16,7 @@ from services.training.tuning import (
     ADAPTER_METHODS,
     ADAPTER_PARTS,
     Adapter,
+    Alignment,
     AskedAlignment,
     AskedShares,
     Batches,
@@ -49,9 +50,9 @@ def asked_alignment(message: training_service_pb2.CreateTrainingRequest) -> Aske
         test_prompts=_prompts(wanted.test_prompts, f"{_AT}.test_prompts"),
         joint=wanted.joint,
         threshold=_threshold(wanted.confidence),
-        preservation=_number(wanted, "preservation", 12.0, 1e6),
-        flipped_weight=_number(wanted, "flipped_weight", 1.0, 1.0),
-        holding=_number(wanted, "holding", 300.0, 1e6),
+        preservation=_number(wanted, "preservation", Alignment.preservation, 1e6),
+        flipped_weight=_number(wanted, "flipped_weight", Alignment.flipped_weight, 1.0),
+        holding=_number(wanted, "holding", Alignment.holding, 1e6),
         adapter=adapter,
         batches=_batches(wanted, message.epochs, adapter),
     )
@@ -101,7 +102,7 @@ def _prompts(prompts: Sequence[str], at: str) -> tuple[str, ...]:
 
 def _threshold(value: float) -> float:
     try:
-        return checked_threshold(value or 0.6)
+        return checked_threshold(value or Alignment.threshold)
     except ValueError as error:
         raise OutOfRange(str(error), field=f"{_AT}.confidence") from error
 

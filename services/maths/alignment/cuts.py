@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logit
 
 
 def cut_offsets(thresholds: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -20,5 +21,5 @@ def cut_offsets(thresholds: npt.ArrayLike) -> npt.NDArray[np.float64]:
     thresholds = np.asarray(thresholds, dtype=np.float64)
     if not ((thresholds > 0) & (thresholds < 1)).all():
         return np.zeros_like(thresholds)
-    odds = np.log(thresholds) - np.log1p(-thresholds)
+    odds = logit(thresholds)
     return np.asarray((odds.mean() - odds) * (len(odds) - 1) / len(odds))

@@ -20,7 +20,7 @@ from services.training.alignment.generator import Generator
 from services.training.alignment.judging import Judge
 from services.training.alignment.objective import Guide, Objective
 from services.training.cohorts import read_manifest, record_images
-from services.training.networks import load_frozen, pinned
+from services.training.networks import load_frozen, load_network, pinned
 from services.training.tuning import Alignment, Pin, Shares
 
 MOST_FIXED = 2000
@@ -92,7 +92,7 @@ class AtItsCut(nn.Module):
 
 def _classifier(models: DirectoryRegistry, pin: Pin, prepare: Prepare) -> nn.Module:
     record = pinned(models, pin)
-    network = AtItsCut(load_frozen(models, pin), [record.thresholds.get(label, 0.0) for label in record.labels])
+    network = AtItsCut(load_network(models, record), [record.thresholds.get(label, 0.0) for label in record.labels])
     return prepare(network.eval().requires_grad_(False))
 
 

@@ -92,15 +92,19 @@ class Fitting:
         still = torch.from_numpy(np.flatnonzero(~_learn(plan, self.generator.scalings, self.how.least_noise)))
         if not (weight and len(still)):
             return 0.0
-        rows = torch.arange(len(run.image))
-        k = still[torch.randint(len(still), (len(rows),), generator=draws)]
-        x = run.inputs[k, rows]
-        t = torch.from_numpy(run.timesteps)[k].to(x.device)
-        with torch.no_grad():
-            wanted = self.generator.raw(self.generator.original, x, t, states)
-        apart = (self.generator.raw(self.generator.unet, x, t, states) - wanted).square().mean()
-        torch.autograd.backward(weight * apart)
-        return weight * float(apart.detach())
+        generator, count = self.generator, len(run.image)
+        steps = still[torch.randint(len(still), (count,), generator=draws)]
+        loss = 0.0
+        for rows in torch.split(torch.arange(count), ROWS_AT_ONCE):  # bounds the memory, as in chain_gradient
+            x, t, some = run.inputs[steps[rows], rows], torch.from_numpy(run.timesteps)[steps[rows]], states.of(rows)
+            t = t.to(x.device)
+            with torch.no_grad():
+                wanted = generator.raw(generator.original, x, t, some)
+            apart = (generator.raw(generator.unet, x, t, some) - wanted).square().mean()
+            part = weight * len(rows) / count * apart
+            torch.autograd.backward(part)
+            loss += float(part.detach())
+        return loss
 
     def _update(self, iteration: int) -> None:
         """A step of the optimiser, unless a gradient is not finite: one bad batch must not end the model."""

@@ -151,6 +151,7 @@ def test_crossed_attributes_are_aligned_together(bench_of):
     x = torch.randn(12, *generator.shape, generator=torch.Generator().manual_seed(1))
     image = generator.sample(generator.unet, x, generator.states([TEST_PROMPTS[0]] * 12), generator.plan(2)).image
     before = originals(both, generator.pictures(image).detach(), torch.Generator().manual_seed(1))
+    assert before.classes.shape == (12, 1)
     assert torch.equal(before.classes, 3 * before.classes.div(2, rounding_mode="floor")), "both read the same sex"
     (sums,) = before.sums(torch.zeros(12), both.levels)
     judged = judge(
