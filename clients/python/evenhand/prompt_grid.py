@@ -53,7 +53,8 @@ class RunningPlatform:
         """What is known of a served model, also of a classifier."""
         model = self.client.models.get(name)
         extents = {side: getattr(model.proto.input, side) for side in ("channels", "height", "width")}
-        return {**described(model), "input": extents, "labels": list(model.proto.labels)}
+        thresholds = dict(model.proto.thresholds)
+        return {**described(model), "input": extents, "labels": list(model.proto.labels), "thresholds": thresholds}
 
     def ask(self, name: str) -> Callable[[Mapping[str, Any]], Iterator[Image]]:
         """A function from the fields of a request to its images."""

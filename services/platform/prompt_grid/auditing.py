@@ -23,7 +23,6 @@ from services.platform.prompt_grid.judges import (
     Judging,
     check_channels,
     codes_of,
-    decided,
     find_classifier,
     groups_of,
     read,
@@ -257,7 +256,7 @@ def _rows(
             codes = codes_of(seen[attribute], levels)
         else:
             found = judge.classifier.probabilities(made.pixels, levels)
-            codes = decided(found)
+            codes = judge.classifier.decide(found, levels)
             columns |= {f"p_{judge.title}_{level}": found[:, place] for place, level in enumerate(levels)}
         columns[f"group_{judge.title}"] = [levels[code] if code >= 0 else None for code in codes]
     columns |= {f"read_{name}": seen[name].tolist() for name in seen if name != attribute}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -16,6 +16,7 @@ from services.adapters.learned import Learned, read_learned
 from services.adapters.weights import DirectoryRegistry, ModelRecord
 from services.errors import InvalidInput, NotFound
 from services.hosting.networks import load_network
+from services.maths.alignment import cut_offsets
 from services.maths.phantoms.caption_readers import read_attributes, read_organ
 from services.maths.phantoms.captions import UNREAD, caption_attributes
 from services.maths.phantoms.worlds import Kind
@@ -46,6 +47,7 @@ class Judging(Protocol):
 class Classifier:
     """``ask`` takes (N, C, H, W) as ``spec`` says to (N, K) probabilities in the order of ``labels``.
 
+    ``thresholds`` are its package's, of each label against all others; without them it decides at even odds.
     ``learned`` says whom it learned from; None where nobody can say.
     """
 
@@ -57,6 +59,7 @@ class Classifier:
     ask: Callable[[Pixels], npt.NDArray[np.float32]]
     modality: str = ""
     learned: tuple[Learned, ...] | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -68,11 +71,17 @@ class Classifier:
         found = self.ask(to_model(np.ascontiguousarray(shown, np.float32), self.spec))
         return found[:, [self.labels.index(level) for level in levels]]
 
+    def decide(self, probabilities: npt.NDArray[np.floating], levels: Sequence[str]) -> Codes:
+        """The group of each image, of :meth:`probabilities` (N, K); -1 where one is no number.
 
-def decided(probabilities: npt.NDArray[np.floating]) -> Codes:
-    """The likeliest group of each image; -1 where a probability is no number."""
-    codes = np.where(np.isfinite(probabilities), probabilities, -np.inf).argmax(axis=1)
-    return np.where(np.isfinite(probabilities).all(axis=1), codes, UNSEEN).astype(np.int64)
+        It is the likeliest one at the cut of the thresholds. Where probabilities happen to be even says little: a
+        classifier of groups that are apart may put that among the people of one of them.
+        """
+        offsets = cut_offsets([self.thresholds.get(level, 0.0) for level in levels])
+        known = np.isfinite(probabilities).all(axis=1)
+        with np.errstate(divide="ignore"):
+            logits = np.log(np.where(known[:, None], probabilities, 1.0)) + offsets
+        return np.where(known, logits.argmax(axis=1), UNSEEN).astype(np.int64)
 
 
 def find_classifier(name: str, registry: Path, platform: Judging | None) -> Classifier:
@@ -102,8 +111,17 @@ def _packaged(packages: DirectoryRegistry, record: ModelRecord) -> Classifier:
 
     learned = read_learned(data) if data else None
     spec = record.input.spec()
-    labels = record.labels
-    return Classifier(record.name, record.version, record.digest, labels, spec, ask, record.modality, learned)
+    return Classifier(
+        record.name,
+        record.version,
+        record.digest,
+        record.labels,
+        spec,
+        ask,
+        record.modality,
+        learned,
+        record.thresholds,
+    )
 
 
 def _served(name: str, platform: Judging) -> Classifier:
@@ -117,7 +135,8 @@ def _served(name: str, platform: Judging) -> Classifier:
     def ask(images: Pixels) -> npt.NDArray[np.float32]:
         return platform.classify(f"{bare}@{version}", images)
 
-    return Classifier(bare, version, str(plain["digest"]), labels, PixelSpec(*extents), ask)
+    thresholds = {label: float(threshold) for label, threshold in plain["thresholds"].items()}
+    return Classifier(bare, version, str(plain["digest"]), labels, PixelSpec(*extents), ask, thresholds=thresholds)
 
 
 def _check_task(name: str, task: str) -> None:

@@ -15,7 +15,7 @@ from services.maths.phantoms.captions import attributes_of
 from services.maths.phantoms.worlds import Kind, patient_name
 from services.maths.pixels import PixelSpec
 from services.platform.evaluation.folders import IMAGE, PATIENT, decoded, read_table
-from services.platform.prompt_grid.judges import Classifier, Codes, decided
+from services.platform.prompt_grid.judges import Classifier, Codes
 from services.platform.prompt_grid.orders import Folder
 from services.platform.prompt_grid.prompts import Prompt
 from services.training.examples import HELD_OUT, phantom_seed
@@ -111,7 +111,7 @@ def check_strangers(classifier: Classifier, labelled: Labelled) -> None:
 
 def confusion_of(classifier: Classifier, labelled: Labelled, levels: Sequence[str]) -> Counts:
     """(K, K) images, true by predicted. InvalidInput CLASSIFIER_TOO_WEAK where no correction can be made of them."""
-    found = decided(classifier.probabilities(labelled.pixels, levels))
+    found = classifier.decide(classifier.probabilities(labelled.pixels, levels), levels)
     counts = np.zeros((len(levels), len(levels)), np.int64)
     seen = found >= 0
     np.add.at(counts, (labelled.codes[seen], found[seen]), 1)

@@ -176,10 +176,11 @@ def _judge_words(row: Report) -> str:
         return "read the pixels of phantoms and are exact on them; nothing was corrected"
     listed = row["learned_from"]
     known = "whom it learned from is not known" if listed is None else f"learned from {listed:,} listed patients"
+    version = f"version {row['version']}, {'at the thresholds of its package' if row['thresholds'] else 'at even odds'}"
     if row["confusion"] is None:
-        return f"version {row['version']}; its errors were not measured and are in the shares"
+        return f"{version}; its errors were not measured and are in the shares"
     met = "" if listed is None else ", none of whom it was measured on"
-    return f"version {row['version']}; {known}{met}; its errors, measured below, are taken out (Rogan and Gladen)"
+    return f"{version}; {known}{met}; its errors, measured below, are taken out (Rogan and Gladen)"
 
 
 def _methods(report: Report) -> Markup:

@@ -12,7 +12,7 @@ import pytest
 from services.platform.prompt_grid.auditing import audit as run
 from services.platform.prompt_grid.measures import bias_rows
 from services.platform.prompt_grid.orders import Order
-from tests.platform.prompt_grid.worlds import PROMPTS, Planted, forgetful, write_registry
+from tests.platform.prompt_grid.worlds import PROMPTS, Planted, forgetful, timid, write_registry
 
 FAIR, SKEWED = (lambda prompt: 0.5), (lambda prompt: 0.75)
 
@@ -118,6 +118,17 @@ def test_a_classifiers_errors_are_taken_out(audit):
     (agreement,) = report["agreement"]
     assert agreement["agree"] == pytest.approx(0.8, abs=0.06)
     assert {"p_forgetful@1_Female", "p_forgetful@1_Male"} <= set(table_of(files))
+
+
+def test_a_classifier_decides_at_its_packages_thresholds(audit):
+    """At even odds it would call everyone a man, and could be measured to be too weak to judge."""
+    thresholds = {"Female": 0.1, "Male": 0.9}
+    platform = Planted({"planted@1": SKEWED}, classifiers={"timid": timid}, thresholds=thresholds)
+    report, files = audit(platform, classifiers=("timid",), labelled=100)
+    (women, mistaken), (wrong, men) = report["judges"][1]["confusion"]
+    assert mistaken == wrong == 0 < min(women, men)
+    assert report["agreement"][0]["agree"] == 1.0
+    assert "at the thresholds of its package" in files["report.html"].decode()
 
 
 def test_longer_runs_and_other_orders_of_prompts_begin_with_the_same_images(audit, tmp_path):
