@@ -11,6 +11,7 @@ import torch
 
 from services.maths.imaging.degradation import degrade
 from services.maths.phantoms import draw_records
+from services.maths.phantoms.cardiac import bmi_level
 from services.maths.phantoms.worlds import Kind, patient_name
 from services.maths.pixels import resize_masks, to_model
 from services.training.recipes import Recipe
@@ -19,6 +20,7 @@ from services.training.recipes import Recipe
 TRAINING, VALIDATION, HELD_OUT = 0, 1, 2
 _ROLES = 3
 DRAWN_AT = 128
+_LEVEL_OF: Mapping[str, Callable[[float], str]] = {"bmi": bmi_level}  # of attributes that phantoms have as numbers
 
 
 @dataclass(frozen=True)
@@ -81,5 +83,6 @@ def _targets(recipe: Recipe, table: pd.DataFrame, originals: np.ndarray, masks: 
     if recipe.task == "segmentation":
         return masks[:, None]
     if recipe.task == "attribute-classification":
-        return np.stack([table[recipe.label_column] == level for level in recipe.labels], axis=1)
+        shown = table[recipe.label_column].map(_LEVEL_OF.get(recipe.label_column, str))
+        return np.stack([shown == level for level in recipe.labels], axis=1)
     return table[list(recipe.labels)].to_numpy(np.float32, na_value=np.nan)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from services.errors import NotFound
 from services.maths.phantoms import LABELS
+from services.maths.phantoms.cardiac import BMI_CUTS
 from services.maths.phantoms.worlds import RACES, Kind
 from services.maths.pixels import PixelSpec
 
@@ -236,6 +237,18 @@ _ALL = (
         patients=800,
         epochs=6,
         seed=2,
+        half=True,
+    ),
+    Recipe(
+        "cardiac-bmi-classifier",
+        "attribute-classification",
+        "cardiac",
+        "resnet18",
+        _resnet(len(BMI_CUTS), channels=3),
+        tuple(BMI_CUTS),
+        label_column="bmi",
+        patients=800,
+        epochs=6,
         half=True,
     ),
     Recipe(
