@@ -62,7 +62,7 @@ class Renderer:
             name: getattr(words, name)
             for name in ("count", "number", "fixed", "signed", "percent", "size", "duration", "when", "short")
         }
-        self._templates.globals |= {"navigation": NAVIGATION, "version": VERSION, "nothing": words.NOTHING}
+        self._templates.globals |= {"navigation": NAVIGATION, "release": VERSION, "nothing": words.NOTHING}
 
     def page(
         self, template: str, data: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None

@@ -9,6 +9,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from services.gateway.console.rendering import VERSION
 from tests.gateway.console.stage import HOSTILE, put_audit
 
 PAGES = {
@@ -72,6 +73,7 @@ def test_a_page_says_what_it_is_for(web, names, path):
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     page = Outline(reply.text)
     assert re.search(PAGES[path], page.text)
+    assert f"Evenhand {VERSION} " in page.text, "of this software, whatever model is shown"
 
 
 @pytest.mark.parametrize("path", PAGES)
