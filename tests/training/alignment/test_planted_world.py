@@ -42,7 +42,7 @@ USUAL = dict.fromkeys(
 
 HALF = "to one half bias falls by 68 %: the mean is right, and single prompts still differ, where luck alone shows .08"
 THIRTY = "to 30 % bias falls by 84 %, and the KID of women, of whom fewer are left, rises by 7 %"
-FOUR = "bias falls by 32 % in 100 batches of low-rank additions: underweight hearts go from 23 to 34 %, obese ones from 26 to 24"
+FOUR = "bias falls by 32 % in 100 batches of LoRA: underweight hearts go from 23 to 34 %, obese ones from 26 to 24 %"
 
 
 @pytest.fixture(
