@@ -71,16 +71,19 @@ class Classifier:
         found = self.ask(to_model(np.ascontiguousarray(shown, np.float32), self.spec))
         return found[:, [self.labels.index(level) for level in levels]]
 
+    def offsets(self, levels: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(K,) what its thresholds add to log-probabilities; all 0 where they decide nothing."""
+        return cut_offsets([self.thresholds.get(level, 0.0) for level in levels])
+
     def decide(self, probabilities: npt.NDArray[np.floating], levels: Sequence[str]) -> Codes:
         """The group of each image, of :meth:`probabilities` (N, K); -1 where one is no number.
 
         It is the likeliest one at the cut of the thresholds. Where probabilities happen to be even says little: a
         classifier of groups that are apart may put that among the people of one of them.
         """
-        offsets = cut_offsets([self.thresholds.get(level, 0.0) for level in levels])
         known = np.isfinite(probabilities).all(axis=1)
         with np.errstate(divide="ignore"):
-            logits = np.log(np.where(known[:, None], probabilities, 1.0)) + offsets
+            logits = np.log(np.where(known[:, None], probabilities, 1.0)) + self.offsets(levels)
         return np.where(known, logits.argmax(axis=1), UNSEEN).astype(np.int64)
 
 

@@ -198,7 +198,7 @@ def judge_rows(grid: Grid) -> Rows:
             of = judge.classifier
             listed = None if of.learned is None else sum(len(one.hashes) for one in of.learned)
             row |= {"name": of.name, "version": of.version, "digest": of.digest, "learned_from": listed}
-            row |= {"thresholds": {level: of.thresholds[level] for level in grid.levels if level in of.thresholds}}
+            row |= {"thresholds": dict(of.thresholds) if of.offsets(grid.levels).any() else {}}
             row |= {"confusion": None if judge.confusion is None else judge.confusion.tolist()}
             row |= {"measured_on": judge.measured_on}
         rows.append(row)
