@@ -21,10 +21,10 @@ from services.gateway.edge import open_edge
 from services.gateway.replica import Replica
 from services.gateway.settings import Settings
 from services.hosting.envelope import seal
-from tests.monitoring.world import DAY, LABELS, LEVELS, THRESHOLDS, Traffic, make_world, midnight
+from tests.monitoring.world import DAY, LABELS, LEVELS, MIDNIGHT, THRESHOLDS, Traffic, make_world
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy/monitors/chest-classifier.yaml"
-ORIGIN = midnight() - 10 * DAY
+ORIGIN = MIDNIGHT - 10 * DAY
 SPEC = MonitorSpec(
     labels=dict(zip(LABELS, THRESHOLDS, strict=True)),
     attributes=LEVELS,
