@@ -21,10 +21,10 @@ from services.gateway.edge import open_edge
 from services.gateway.replica import Replica
 from services.gateway.settings import Settings
 from services.hosting.envelope import seal
-from tests.monitoring.world import DAY, LABELS, LEVELS, MIDNIGHT, THRESHOLDS, Traffic, make_world
+from tests.monitoring.world import BEGAN, DAY, LABELS, LEVELS, THRESHOLDS, Traffic, make_world
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy/monitors/chest-classifier.yaml"
-ORIGIN = MIDNIGHT - 10 * DAY
+ORIGIN = BEGAN - 10 * DAY
 SPEC = MonitorSpec(
     labels=dict(zip(LABELS, THRESHOLDS, strict=True)),
     attributes=LEVELS,

@@ -19,10 +19,10 @@ from services.monitoring.cells import put_patients, read_sums
 from services.monitoring.closing import next_closing
 from services.monitoring.derive import DeriveTask, settle
 from tests.monitoring.traffic import DAY, Traffic, predictions, truths
-from tests.monitoring.world import MIDNIGHT, Fleet, World, stamp
+from tests.monitoring.world import BEGAN, Fleet, World, stamp
 
 DAYS = 4
-ORIGIN = MIDNIGHT - DAYS * DAY
+ORIGIN = BEGAN - DAYS * DAY
 SPEC: dict[str, Any] = {"window": {"length": "86400s", "origin": stamp(ORIGIN)}, "reference": {"first_windows": 1}}
 TRAFFIC = [Traffic(day, records=300, miss=1.0 if day >= 2 else 0.0) for day in range(DAYS)]
 

@@ -10,10 +10,10 @@ import pytest
 from services.adapters.arrivals import ArrivalLog, WatchSpec
 from services.monitoring.resources import stamp
 from tests.monitoring.traffic import DAY, Traffic, predictions, truths
-from tests.monitoring.world import MIDNIGHT, World
+from tests.monitoring.world import BEGAN, World
 
 DAYS, RECORDS, SHARE = 3, 2000, 0.15
-ORIGIN = MIDNIGHT - DAYS * DAY
+ORIGIN = BEGAN - DAYS * DAY
 
 
 async def watched(world: World, share: float, miss: float = 0.0) -> str:

@@ -18,9 +18,9 @@ from services.monitoring.folders import Folders, open_table
 from services.monitoring.settings import Settings
 from services.monitoring.tables import TableFault
 from tests.monitoring.traffic import DAY, Traffic, times
-from tests.monitoring.world import MIDNIGHT, World, stamp
+from tests.monitoring.world import BEGAN, World, stamp
 
-ORIGIN = MIDNIGHT - 3 * DAY
+ORIGIN = BEGAN - 3 * DAY
 SPEC: dict[str, Any] = {"window": {"length": "86400s", "origin": stamp(ORIGIN)}}
 TRAFFIC = Traffic(0, records=300)
 GOOD = "record_id,patient_id,time,sex,Edema\nr1,p1,{time},Female,0.25\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from evenhand.monitoring.v1 import monitor_pb2, monitoring_service_pb2
 
 from services.errors import Conflict, NotFound, ServiceError
 from tests.monitoring.traffic import LABELS, LEVELS, THRESHOLDS, Traffic
-from tests.monitoring.world import MIDNIGHT, World, midnight_of, monitor_spec, stamp
+from tests.monitoring.world import BEGAN, World, monitor_spec, stamp
 
 AGES = {"attribute": "age", "levels": ["young", "old"]}
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -65,7 +65,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "an origin of another age": (
         {"window": {"length": "86400s", "origin": "1600-01-01T00:00:00Z"}}, "WINDOW_INVALID", "spec.window.origin"),
     "an origin more windows ago than are planned": (
-        {"window": {"length": "60s", "origin": stamp(MIDNIGHT - timedelta(days=9))}},
+        {"window": {"length": "60s", "origin": stamp(BEGAN - timedelta(days=9))}},
         "WINDOW_INVALID", "spec.window.origin"),
     "negative windows": ({"planned_windows": -1}, "WINDOW_INVALID", "spec.planned_windows"),
     "as many reference windows as are planned": (
@@ -110,10 +110,12 @@ async def test_what_is_wrong_is_said_with_its_field_and_reason(world: World, cas
 async def test_what_is_left_out_of_the_request_is_filled_in(world: World) -> None:
     before = datetime.now(UTC)
     made = await world.create(window={"length": "604800s"}, planned_windows=0)
-    spec, days = made.spec, (midnight_of(before), midnight_of(datetime.now(UTC)))
+    spec, days = made.spec, {before.date(), datetime.now(UTC).date()}
     assert list(spec.metrics) == ["tpr", "fpr"]
     assert (spec.alpha, spec.planned_windows, list(spec.groupings)) == (0.05, 104, ["sex", "age"])
-    assert spec.window.origin.ToDatetime(UTC) in days
+    origin = spec.window.origin.ToDatetime(UTC)
+    assert origin.date() in days
+    assert origin.time() == time(0)
     assert made.state == monitor_pb2.Monitor.STATE_WAITING
     assert len(made.digest) == 64
     assert made == await world.get(made.name)
@@ -251,7 +253,7 @@ async def test_where_nothing_is_known_the_plan_says_so(world: World) -> None:
 
 async def test_a_deleted_monitor_leaves_nothing_behind(world: World) -> None:
     made = await world.create(str(uuid.uuid4()))
-    world.record(made.name, MIDNIGHT - timedelta(days=10), Traffic(0), Traffic(1))
+    world.record(made.name, BEGAN - timedelta(days=10), Traffic(0), Traffic(1))
     world.close(made.name, 2)
     request = monitoring_service_pb2.DeleteMonitorRequest(name=made.name)
     await world.monitors().delete(request.SerializeToString())

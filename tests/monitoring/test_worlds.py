@@ -8,9 +8,9 @@ import pytest
 from evenhand.monitoring.v1 import monitor_pb2
 
 from tests.monitoring.traffic import DAY, Traffic
-from tests.monitoring.world import MIDNIGHT, World, stamp
+from tests.monitoring.world import BEGAN, World, stamp
 
-ORIGIN = MIDNIGHT - 10 * DAY
+ORIGIN = BEGAN - 10 * DAY
 WINDOWS = 10
 
 

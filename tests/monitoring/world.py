@@ -48,12 +48,9 @@ QUICK: dict[str, Any] = {
 }
 
 
-def midnight_of(moment: datetime) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-# Read once: a run of the tests that goes on past midnight keeps the day that its traffic and its monitors agreed on.
-MIDNIGHT = midnight_of(datetime.now(UTC))
+# Days are counted back from the minute in which the tests began, not from midnight: traffic and monitors agree on it,
+# and no further day ends while a test runs.
+BEGAN = datetime.now(UTC).replace(second=0, microsecond=0)
 
 
 @dataclass
@@ -201,7 +198,7 @@ def monitor_spec(**changes: Any) -> monitor_pb2.MonitorSpec:
             {"label": label, "threshold": threshold} for label, threshold in zip(LABELS, THRESHOLDS, strict=True)
         ],
         "attributes": [{"attribute": name, "levels": list(levels)} for name, levels in LEVELS.items()],
-        "window": {"length": "86400s", "origin": stamp(MIDNIGHT - 10 * DAY)},
+        "window": {"length": "86400s", "origin": stamp(BEGAN - 10 * DAY)},
         "planned_windows": 20,
     }
     plain |= changes

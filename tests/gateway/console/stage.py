@@ -155,7 +155,7 @@ async def _monitor(folder: Path) -> dict[str, str]:
     """
     (folder / "imports").mkdir()
     world = monitoring.World(folder)
-    origin = monitoring.MIDNIGHT - 10 * monitoring.DAY
+    origin = monitoring.BEGAN - 10 * monitoring.DAY
     made = await world.create(reference={"first_windows": 2})
     world.record(made.name, origin, *(monitoring.Traffic(day) for day in range(4)))
     world.record(made.name, origin, monitoring.Traffic(3, records=120, seed=2), labels=False)
