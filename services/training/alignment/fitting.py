@@ -57,7 +57,7 @@ class Fitting:
         chosen = rng.choice(len(prompts), size=min(how.prompts, len(prompts)), replace=False)
         batch = [prompts[row] for row in np.repeat(chosen, how.images).tolist()]
         plan = generator.plan(int(rng.integers(how.steps[0], how.steps[1] + 1)))
-        x = torch.randn(len(batch), *generator.shape, generator=draws)
+        x = antithetic_noise(len(chosen), how.images, generator.shape, draws)
         x = x.to(generator.device).contiguous(memory_format=torch.channels_last)
         states = generator.states(batch)
         with torch.no_grad():
@@ -149,6 +149,17 @@ class Fitting:
                 moments.setdefault(int(index_), {})[moment] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def antithetic_noise(prompts: int, images: int, shape: Sequence[int], draws: torch.Generator) -> torch.Tensor:
+    """(prompts * images, *shape) float32 standard normal: of a prompt's images, the second half is minus the first.
+
+    Noise of opposite sign mostly draws the other group, so that a few images show how a prompt's shares truly are, and
+    less of a batch's gradient is luck (antithetic variates, Hammersley and Morton 1956). Of an odd number the one in
+    the middle has no partner.
+    """
+    half = torch.randn(prompts, (images + 1) // 2, *shape, generator=draws)
+    return torch.cat([half, -half], dim=1)[:, :images].flatten(0, 1)
 
 
 def _rate(how: Batches, iteration: int) -> float:

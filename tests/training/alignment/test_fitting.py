@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from services.maths.alignment import class_effects
 from services.training.alignment.adapters import make_trainable, merge
-from services.training.alignment.fitting import Fitting, _effects
+from services.training.alignment.fitting import Fitting, _effects, antithetic_noise
 from services.training.alignment.objective import _seen_anew, judge, originals
 from services.training.tuning import Adapter, Batches
 from tests.training.alignment.conftest import TEST_PROMPTS
@@ -52,6 +52,32 @@ def test_a_run_that_resumes_ends_in_the_same_weights(bench_of):
         zip(fitting.average, resumed.average, strict=True),
     ):
         assert all(torch.equal(one, other) for one, other in pair)
+
+
+def test_half_of_a_prompts_noise_is_minus_the_other_half():
+    x = antithetic_noise(300, 5, (3, 4), torch.Generator().manual_seed(1)).view(300, 5, 3, 4)
+    assert torch.equal(x[:, 3:], -x[:, :2])
+    free = x[:, :3].flatten()
+    assert abs(float(free.mean())) < 4 / len(free) ** 0.5
+    assert abs(float(free.std()) - 1) < 4 / (2 * len(free)) ** 0.5
+    apart = torch.corrcoef(x[:, :3].transpose(0, 1).flatten(1))
+    assert (apart - torch.eye(3)).abs().max() < 4 / (300 * 12) ** 0.5, "those that are no partners are independent"
+
+
+def test_a_batch_samples_each_prompt_from_opposite_noises(bench_of, monkeypatch):
+    bench, seen = bench_of(), []
+    sample = bench.generator.sample
+
+    def seen_by(unet, x, states, plan):
+        seen.append(x)
+        return sample(unet, x, states, plan)
+
+    monkeypatch.setattr(bench.generator, "sample", seen_by)
+    fitting_of(bench).step(bench.objective, TEST_PROMPTS, seed=3, iteration=0)
+    original, tuned = seen
+    assert torch.equal(original, tuned)
+    halves = original.reshape(2, 2, 2, -1)
+    assert torch.equal(halves[:, 1], -halves[:, 0])
 
 
 def test_before_the_first_update_the_images_are_the_originals_to_the_bit(bench_of):

@@ -41,7 +41,7 @@ USUAL = dict.fromkeys(
 """Of an alignment: 0 is what is usual."""
 
 HALF = (
-    "to one half bias as it is defined falls by 74.7 %, by 80 % less noise; of 100 images a prompt luck alone shows .08"
+    "to one half bias as it is defined falls by 74.4 %, by 80 % less noise; of 100 images a prompt luck alone shows .08"
 )
 FOUR = "bias falls by 32 % in 100 batches of LoRA: underweight hearts go from 23 to 34 %, obese ones from 26 to 24 %"
 
