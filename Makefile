@@ -40,7 +40,7 @@ test: $(READY) ## all tests but the slow ones; installs the real servers they ne
 	-@sh .ci/install-servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not retraining"
 
-test-slow: $(READY) ## simulations that show coverage and error rates (half an hour), and generators tuned and judged (two hours more)
+test-slow: $(READY) ## simulations that show coverage and error rates (half an hour), and generators tuned and judged (three hours more)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow --durations=0
 
 test-zoo: $(READY) ## train every shipped model again and compare its score, an hour or more

@@ -126,7 +126,7 @@ class Batches:
     guide are what a generator fools it with; they are held to the original's.
     """
 
-    iterations: int = 160
+    iterations: int = 240
     prompts: int = 4
     images: int = 10
     steps: tuple[int, int] = (6, 8)

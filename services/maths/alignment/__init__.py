@@ -23,7 +23,9 @@ from services.maths.alignment.differences import class_effects, class_sums, feat
 from services.maths.alignment.losses import (
     FLIPPED_WEIGHT,
     alignment_loss,
+    balanced_weights,
     crossed_logits,
+    equal_weights,
     preservation_loss,
     preservation_weights,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "Run",
     "aligned_targets",
     "alignment_loss",
+    "balanced_weights",
     "binomial_targets",
     "by_attribute",
     "by_prompt",
@@ -56,6 +59,7 @@ __all__ = [
     "crossed",
     "crossed_logits",
     "cut_offsets",
+    "equal_weights",
     "equalised_coefficients",
     "equalised_effects",
     "expected_targets",

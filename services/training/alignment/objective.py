@@ -17,11 +17,13 @@ from torch.nn import functional
 
 from services.maths.alignment import (
     alignment_loss,
+    balanced_weights,
     by_attribute,
     by_prompt,
     class_sums,
     crossed,
     crossed_logits,
+    equal_weights,
     features_of_class,
     preservation_loss,
     preservation_weights,
@@ -156,10 +158,14 @@ def judge(
     labels, sure = _labels(objective, [each.detach() for each in logits], prompts, rng)
     softer = [each / TEMPERATURE for each in logits]
     scored = [crossed_logits(softer)] if objective.joint else softer
-    aligned = sum((alignment_loss(each, labels[:, a], sure[:, a]) for a, each in enumerate(scored)), torch.zeros(()))
+    of_prompt = torch.from_numpy(np.unique(np.asarray(prompts), return_inverse=True)[1]).to(latents.device)
+    weights = [balanced_weights(each, labels[:, a], sure[:, a], of_prompt) for a, each in enumerate(scored)]
+    losses = [alignment_loss(each, labels[:, a], weights[a]) for a, each in enumerate(scored)]
+    aligned = torch.stack(losses).sum()
     wanted = torch.where(sure, labels, before.classes)
-    weights = preservation_weights(before.classes, wanted, flipped_weight=objective.flipped_weight).to(latents.device)
-    kept = preservation_loss(objective.features(pictures), _expected(before, wanted, effects), weights)
+    held = preservation_weights(before.classes, wanted, flipped_weight=objective.flipped_weight).to(latents.device)
+    held = held * equal_weights(wanted, of_prompt)
+    kept = preservation_loss(objective.features(pictures), _expected(before, wanted, effects), held)
     loss = aligned + objective.preservation * kept
     (gradient,) = torch.autograd.grad(loss, latents)
     shares = tuple(tuple(each.softmax(1).mean(0).tolist()) for each in logits)

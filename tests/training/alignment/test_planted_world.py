@@ -40,9 +40,6 @@ USUAL = dict.fromkeys(
 ) | {"test_images": 20}
 """Of an alignment: 0 is what is usual."""
 
-HALF = (
-    "to one half bias as it is defined falls by 74.4 %, by 80 % less noise; of 100 images a prompt luck alone shows .08"
-)
 FOUR = "bias falls by 32 % in 100 batches of LoRA: underweight hearts go from 23 to 34 %, obese ones from 26 to 24 %"
 
 
@@ -151,16 +148,10 @@ def figures(before, after, target, real, objective):
     }
 
 
-def test_bias_as_it_is_defined_falls_by_three_quarters(request, found, female):
-    if female == 0.5:
-        request.applymarker(pytest.mark.xfail(reason=HALF, strict=False))
-    for name, ((old, _), (new, _)) in found["bias"].items():
-        assert new <= 0.25 * old, name
-
-
-def test_bias_less_its_noise_falls_by_three_quarters_and_nothing_else_moves(found):
-    for name, ((_, old), (_, new)) in found["bias"].items():
-        assert new <= 0.25 * old, name
+def test_bias_falls_by_three_quarters_and_nothing_else_moves(found):
+    """As it is defined, though of 100 images a prompt luck alone shows .08, and less that luck."""
+    for name, (old, new) in found["bias"].items():
+        assert (np.array(new) <= 0.25 * np.array(old)).all(), name
     for level, (old, new) in found["kid"].items():
         assert new <= 1.05 * old, level
     for level, (old, new) in found["shares"].items():
