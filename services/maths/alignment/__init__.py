@@ -3,7 +3,7 @@
 targets   which group each image of a batch should belong to, and how sure that is: optimal transport to a distribution
 pools     whose images are aligned with one another: prompt by prompt, attribute by attribute, or over their crossing
 chain     gradients through the sampler's steps from stored inputs, with effects derived for the sampler in use
-losses    cross-entropy with the targets, and what keeps the images what they were
+losses    cross-entropy with the targets, what keeps the images what they were, and how much each image counts in both
 cuts      where a classifier changes its mind, as its package says
 differences  how classes differ in the original's images: where an image that changes its class should go
 

@@ -48,10 +48,11 @@ def balanced_weights(
     weights = confident.float()
     for prompt in sorted(set(prompts.tolist())):
         classes = [right & (prompts == prompt) & (labels == level) for level in range(levels)]
-        sums = [pulls[rows].sum() for rows in classes if rows.any()]
+        present = [rows for rows in classes if rows.any()]
+        sums = [pulls[rows].sum() for rows in present]
         least = min(sums) if len(sums) > 1 else 0.0
-        for rows in classes:
-            weights[rows] = least / pulls[rows].sum().clamp_min(_TINY)
+        for rows, total in zip(present, sums, strict=True):
+            weights[rows] = least / total.clamp_min(_TINY)
     return weights
 
 
