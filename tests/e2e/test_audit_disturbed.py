@@ -18,6 +18,7 @@ from google.protobuf.json_format import ParseDict
 from google.rpc import code_pb2
 
 from tests.e2e.conftest import SPEC, MainJob, Platform
+from tests.processes import descendants
 
 pytestmark = pytest.mark.ray
 
@@ -81,8 +82,7 @@ def audits(platform: Platform) -> Audits:
 def kill_replica(platform: Platform, title: str) -> None:
     """kill -9 one Serve replica of this platform, and of no other on this machine."""
     supervisor = json.loads((platform.data_dir / "platform.json").read_text())["pid"]
-    ours = psutil.Process(supervisor).children(recursive=True)
-    victims = [process for process in ours if f"ServeReplica:{title}" in " ".join(process.cmdline())]
+    victims = descendants(psutil.Process(supervisor), f"ServeReplica:{title}")
     assert victims, title
     victims[0].kill()
 

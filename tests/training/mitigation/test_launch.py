@@ -15,6 +15,7 @@ from services.training.folders import RunFolder
 from services.training.launch import RayLaunch
 from services.training.mitigation.work import tune
 from services.training.runs import run_from_dict
+from tests.processes import descendants
 from tests.training.mitigation.cohorts import records
 from tests.training.ray_cluster import ray_cluster
 
@@ -54,8 +55,7 @@ def files_of(folder):
 
 def training_processes():
     """Ray Train's workers among the processes that this one has started."""
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if "RayTrainWorker" in " ".join(process.cmdline()[:1])]
+    return descendants(psutil.Process(), "RayTrainWorker")
 
 
 async def trained(running, folder, epochs):
