@@ -40,7 +40,8 @@ USUAL = dict.fromkeys(
 ) | {"test_images": 20}
 """Of an alignment: 0 is what is usual."""
 
-FOUR = "bias falls by 32 % in 100 batches of LoRA: underweight hearts go from 23 to 34 %, obese ones from 26 to 24 %"
+BATCHES_OF_FOUR = 100
+FOUR = "bias falls by 13 % in 100 batches of LoRA: underweight hearts go from 23 to 29 %, obese ones from 25 to 27 %"
 
 
 @pytest.fixture(scope="module", params=[0.5, 0.3], ids=lambda share: f"to{100 * share:.0f}")
@@ -185,7 +186,7 @@ def test_four_groups_get_their_shares_by_low_rank_additions(run_of, tmp_path):
     order = np.random.default_rng(7).permutation(len(said))
     prompts = [compose("cardiac", {name: level for name, level in said[place].items() if level}) for place in order]
     run = run_of(
-        epochs=0,
+        epochs=BATCHES_OF_FOUR,
         shares={
             "attribute": "bmi",
             "target": target,
