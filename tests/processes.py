@@ -1,20 +1,13 @@
-"""Processes under one that a test has started."""
+"""Processes that may end while a test looks at them."""
 
 from __future__ import annotations
 
 import psutil
 
 
-def descendants(ancestor: psutil.Process, title: str) -> list[psutil.Process]:
-    """Living processes under ``ancestor`` whose command line contains ``title``.
-
-    One that ends while it is looked at has no command line any more, and is not among them.
-    """
-    return [process for process in ancestor.children(recursive=True) if title in _command_line(process)]
-
-
-def _command_line(process: psutil.Process) -> str:
+def command_line(process: psutil.Process) -> list[str]:
+    """As started or titled since; nothing of one that has ended, whether or not somebody has waited for it."""
     try:
-        return " ".join(process.cmdline())
+        return process.cmdline()
     except psutil.NoSuchProcess:  # a zombie's error is one of these
-        return ""
+        return []

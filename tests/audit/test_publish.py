@@ -14,7 +14,7 @@ import pytest
 from services.audit.publish import MOST_GAUGES, PublishTask, SubprocessPublisher, gauges
 from services.errors import NotFound, Unavailable
 from tests.audit.world import World, make_world
-from tests.processes import descendants
+from tests.processes import command_line
 
 
 @pytest.fixture
@@ -38,8 +38,9 @@ async def test_an_error_comes_back_in_its_own_class(world: World) -> None:
 
 async def child_of(running: asyncio.Task[Any]) -> psutil.Process:
     while not running.done():
-        if found := descendants(psutil.Process(), "services.audit.publish"):
-            return found[0]
+        for process in psutil.Process().children():
+            if "services.audit.publish" in " ".join(command_line(process)):
+                return process
         await asyncio.sleep(0.01)
     raise AssertionError("the publisher ended before it was found")
 

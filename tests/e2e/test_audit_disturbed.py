@@ -18,7 +18,7 @@ from google.protobuf.json_format import ParseDict
 from google.rpc import code_pb2
 
 from tests.e2e.conftest import SPEC, MainJob, Platform
-from tests.processes import descendants
+from tests.processes import command_line
 
 pytestmark = pytest.mark.ray
 
@@ -82,7 +82,8 @@ def audits(platform: Platform) -> Audits:
 def kill_replica(platform: Platform, title: str) -> None:
     """kill -9 one Serve replica of this platform, and of no other on this machine."""
     supervisor = json.loads((platform.data_dir / "platform.json").read_text())["pid"]
-    victims = descendants(psutil.Process(supervisor), f"ServeReplica:{title}")
+    ours = psutil.Process(supervisor).children(recursive=True)
+    victims = [process for process in ours if f"ServeReplica:{title}" in " ".join(command_line(process))]
     assert victims, title
     victims[0].kill()
 

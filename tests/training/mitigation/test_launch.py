@@ -15,7 +15,7 @@ from services.training.folders import RunFolder
 from services.training.launch import RayLaunch
 from services.training.mitigation.work import tune
 from services.training.runs import run_from_dict
-from tests.processes import descendants
+from tests.processes import command_line
 from tests.training.mitigation.cohorts import records
 from tests.training.ray_cluster import ray_cluster
 
@@ -55,7 +55,8 @@ def files_of(folder):
 
 def training_processes():
     """Ray Train's workers among the processes that this one has started."""
-    return descendants(psutil.Process(), "RayTrainWorker")
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if "RayTrainWorker" in " ".join(command_line(process)[:1])]
 
 
 async def trained(running, folder, epochs):
